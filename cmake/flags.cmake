@@ -1,0 +1,28 @@
+# Compiler and linker flags for every target: warnings, hardening, sanitizers.
+add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64)
+add_compile_options(
+  -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
+  -Wformat=2 -Wvla -Wnull-dereference -Wimplicit-fallthrough -fno-common)
+if(CLEAT_WERROR)
+  add_compile_options(-Werror)
+endif()
+
+if(CLEAT_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=address,undefined)
+elseif(CLEAT_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+elseif(CLEAT_SANITIZE)
+  message(FATAL_ERROR "CLEAT_SANITIZE is '${CLEAT_SANITIZE}': it takes 'address' or 'thread'")
+else()
+  add_compile_options(-fstack-protector-strong -fstack-clash-protection -fcf-protection)
+  if(CMAKE_BUILD_TYPE MATCHES "Rel")
+    add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
+  endif()
+  add_link_options(-Wl,-z,relro -Wl,-z,now)
+endif()
+if(NOT CLEAT_FUZZERS)
+  include(CheckPIESupported)
+  check_pie_supported()
+endif()
