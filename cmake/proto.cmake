@@ -19,13 +19,7 @@ include_guard(GLOBAL)
 find_program(CLEAT_PROTOC protoc REQUIRED)
 find_program(CLEAT_PROTOC_C protoc-c REQUIRED)
 find_path(CLEAT_WKT_DIR google/protobuf/any.proto REQUIRED DOC "Folder of protobuf's well-known types")
-pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
-
-set(CLEAT_PROTO_SOURCE_DIR ${CMAKE_CURRENT_LIST_DIR}/../proto)
-get_filename_component(CLEAT_PROTO_SOURCE_DIR ${CLEAT_PROTO_SOURCE_DIR} ABSOLUTE)
-set(CLEAT_PROTO_OUT_DIR ${CMAKE_BINARY_DIR}/proto)
-set(CLEAT_EMBED_SCRIPT ${CMAKE_CURRENT_LIST_DIR}/embed.cmake)
-file(MAKE_DIRECTORY ${CLEAT_PROTO_OUT_DIR})
+pkg_check_modules(PROTOBUF_C REQUIRED libprotobuf-c>=1.4)
 
 # Where a proto file lies among the import directories.
 function(cleat_proto_find out name)
@@ -40,7 +34,10 @@ endfunction()
 
 function(cleat_proto_library target)
   cmake_parse_arguments(ARG "" "DESCRIPTOR_SET" "PROTOS;IMPORT_DIRS" ${ARGN})
-  set(dirs ${CLEAT_PROTO_SOURCE_DIR} ${ARG_IMPORT_DIRS} ${CLEAT_WKT_DIR})
+  set(out_dir ${CMAKE_BINARY_DIR}/proto)
+  set(embed ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/embed.cmake)
+  set(dirs ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../proto ${ARG_IMPORT_DIRS} ${CLEAT_WKT_DIR})
+  file(MAKE_DIRECTORY ${out_dir})
   set(includes)
   foreach(dir ${dirs})
     list(APPEND includes -I${dir})
@@ -51,27 +48,27 @@ function(cleat_proto_library target)
     cleat_proto_find(input ${proto} ${dirs})
     list(APPEND inputs ${input})
     string(REGEX REPLACE "\\.proto$" "" stem ${proto})
-    set(made ${CLEAT_PROTO_OUT_DIR}/${stem}.pb-c.c ${CLEAT_PROTO_OUT_DIR}/${stem}.pb-c.h)
+    set(made ${out_dir}/${stem}.pb-c.c ${out_dir}/${stem}.pb-c.h)
     add_custom_command(OUTPUT ${made}
-      COMMAND ${CLEAT_PROTOC_C} --c_out=${CLEAT_PROTO_OUT_DIR} ${includes} ${proto}
+      COMMAND ${CLEAT_PROTOC_C} --c_out=${out_dir} ${includes} ${proto}
       DEPENDS ${input} COMMENT "protoc-c ${proto}" VERBATIM)
     list(APPEND sources ${made})
   endforeach()
   if(ARG_DESCRIPTOR_SET)
-    set(stem ${CLEAT_PROTO_OUT_DIR}/${ARG_DESCRIPTOR_SET})
+    set(stem ${out_dir}/${ARG_DESCRIPTOR_SET})
     add_custom_command(OUTPUT ${stem}.descset
       COMMAND ${CLEAT_PROTOC} --descriptor_set_out=${stem}.descset --include_imports ${includes} ${ARG_PROTOS}
       DEPENDS ${inputs} COMMENT "protoc ${ARG_DESCRIPTOR_SET}.descset" VERBATIM)
     add_custom_command(OUTPUT ${stem}.descset.c ${stem}.descset.h
       COMMAND ${CMAKE_COMMAND} -DIN=${stem}.descset -DOUT=${stem}.descset -DNAME=${ARG_DESCRIPTOR_SET}_descset
-              -P ${CLEAT_EMBED_SCRIPT}
-      DEPENDS ${stem}.descset ${CLEAT_EMBED_SCRIPT} VERBATIM)
+              -P ${embed}
+      DEPENDS ${stem}.descset ${embed} VERBATIM)
     list(APPEND sources ${stem}.descset.c ${stem}.descset.h)
   endif()
   add_library(${target} STATIC ${sources})
   target_compile_options(${target} PRIVATE -w)
-  target_include_directories(${target} SYSTEM PUBLIC ${CLEAT_PROTO_OUT_DIR})
-  target_link_libraries(${target} PUBLIC PkgConfig::PROTOBUF_C)
+  target_include_directories(${target} SYSTEM PUBLIC ${out_dir})
+  target_link_libraries(${target} PUBLIC protobuf-c)
   if(NOT target STREQUAL "cleat_wkt_proto")
     target_link_libraries(${target} PUBLIC cleat_wkt_proto)
   endif()

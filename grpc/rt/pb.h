@@ -24,13 +24,13 @@
 
 /* Memory for one message: grows in blocks, is given back all at once, never passes its budget. */
 struct cleat_pb_arena {
-	ProtobufCAllocator allocator; /* what protobuf-c draws from */
+	ProtobufCAllocator allocator;  /* what protobuf-c draws from */
 	struct cleat_pb_block *blocks; /* owned; the newest first */
-	unsigned char *next; /* free bytes of the current block: next..end */
+	unsigned char *next;	       /* free bytes of the current block: next..end */
 	unsigned char *end;
 	size_t used_bytes;
 	size_t limit_bytes;
-	bool exhausted; /* an allocation was refused */
+	bool exhausted;			       /* an allocation was refused */
 	_Alignas(16) unsigned char first[768]; /* small messages need no malloc at all */
 };
 
@@ -40,16 +40,17 @@ void cleat_pb_arena_reset(struct cleat_pb_arena *a);
 /* n bytes aligned to 16, or NULL when the budget (or memory) is used up. */
 void *cleat_pb_arena_get(struct cleat_pb_arena *a, size_t n);
 
-/* Walks n bytes on the wire against descriptor d without allocating.  INVALID_ARGUMENT: truncated, a field number
- * out of range, a wire type that proto3 does not use, text that is not UTF-8 or holds a NUL, nesting deeper than
- * max_depth. */
+/* Walks n bytes on the wire against descriptor d without allocating.  INVALID_ARGUMENT: truncated, a field
+ * number out of range, a wire type that proto3 does not use, text that is not UTF-8 or holds a NUL, nesting
+ * deeper than max_depth. */
 enum cleat_code cleat_pb_check(const ProtobufCMessageDescriptor *d, const uint8_t *p, size_t n,
 			       unsigned max_depth, struct cleat_error *err);
 
-/* cleat_pb_check(), then unpacks into the arena, which then owns *message_out.  Also INVALID_ARGUMENT: a field
- * with another wire type than its own; RESOURCE_EXHAUSTED: the arena's budget does not suffice. */
-enum cleat_code cleat_pb_parse(const ProtobufCMessageDescriptor *d, struct cleat_pb_arena *a, const uint8_t *p,
-			       size_t n, ProtobufCMessage **message_out, struct cleat_error *err);
+/* cleat_pb_check(), then unpacks into the arena, which then owns *message_out.  Also INVALID_ARGUMENT: a
+ * field with another wire type than its own; RESOURCE_EXHAUSTED: the arena's budget does not suffice. */
+enum cleat_code cleat_pb_parse(const ProtobufCMessageDescriptor *d, struct cleat_pb_arena *a,
+			       const uint8_t *p, size_t n, ProtobufCMessage **message_out,
+			       struct cleat_error *err);
 
 /* The same into ordinary memory; *message_out belongs to the caller: cleat_pb_free(). */
 enum cleat_code cleat_pb_unpack(const ProtobufCMessageDescriptor *d, const uint8_t *p, size_t n,
@@ -64,10 +65,10 @@ static inline void cleat_cleanup_pb(void *where)
 /* A local that owns a message of any generated type. */
 #define cleat_autopb __attribute__((cleanup(cleat_cleanup_pb)))
 
-/* protobuf says that of map entries with one key the last one counts; protobuf-c hands all of them over.  Sorts
- * the entries (generated XEntry messages, whose first field is a string key) by key and keeps the last of each;
- * *n is the number that stays.  O(n log n), so that a hostile map costs nothing special.  RESOURCE_EXHAUSTED when
- * there is no memory for n pointers. */
+/* protobuf says that of map entries with one key the last one counts; protobuf-c hands all of them over.
+ * Sorts the entries (generated XEntry messages, whose first field is a string key) by key and keeps the last
+ * of each; *n is the number that stays.  O(n log n), so that a hostile map costs nothing special.
+ * RESOURCE_EXHAUSTED when there is no memory for n pointers. */
 enum cleat_code cleat_pb_map_last_wins(ProtobufCMessage **entries, size_t *n, struct cleat_error *err);
 
 #endif

@@ -98,8 +98,9 @@ static enum cleat_code unpack_failed(bool exhausted, struct cleat_error *err)
 	return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "not a valid protobuf message of its type");
 }
 
-enum cleat_code cleat_pb_parse(const ProtobufCMessageDescriptor *d, struct cleat_pb_arena *a, const uint8_t *p,
-			       size_t n, ProtobufCMessage **message_out, struct cleat_error *err)
+enum cleat_code cleat_pb_parse(const ProtobufCMessageDescriptor *d, struct cleat_pb_arena *a,
+			       const uint8_t *p, size_t n, ProtobufCMessage **message_out,
+			       struct cleat_error *err)
 {
 	enum cleat_code code = cleat_pb_check(d, p, n, CLEAT_PB_MAX_DEPTH, err);
 
@@ -112,8 +113,8 @@ enum cleat_code cleat_pb_parse(const ProtobufCMessageDescriptor *d, struct cleat
 	return CLEAT_OK;
 }
 
-/* Ordinary memory, drawn until the budget is used up.  What protobuf-c frees on the way is not counted back: a
- * message that needs it stays within the same order of size. */
+/* Ordinary memory, drawn until the budget is used up.  What protobuf-c frees on the way is not counted back:
+ * a message that needs it stays within the same order of size. */
 struct budget {
 	size_t left;
 	bool exhausted;

@@ -14,8 +14,8 @@ enum wire_type {
 	WIRE_32BIT = 5,
 };
 
-/* The length of the UTF-8 sequence that starts with byte c, its payload bits and the least value that needs it;
- * 0 for a byte that starts none. */
+/* The length of the UTF-8 sequence that starts with byte c, its payload bits and the least value that needs
+ * it; 0 for a byte that starts none. */
 static unsigned sequence_length(uint8_t c, uint32_t *bits_out, uint32_t *least_out)
 {
 	if ((c & 0xe0) == 0xc0) {
@@ -196,7 +196,8 @@ enum cleat_code cleat_pb_map_last_wins(ProtobufCMessage **entries, size_t *n, st
 		return CLEAT_OK;
 	ProtobufCMessage **spare = calloc(*n, sizeof(ProtobufCMessage *));
 	if (!spare)
-		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "no memory for a map of %zu entries", *n);
+		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "no memory for a map of %zu entries",
+				       *n);
 	sort_stably(entries, *n, spare);
 	free(spare);
 	for (size_t i = 0; i < *n; i++) {
