@@ -35,6 +35,7 @@ struct cleat_fs_make_opts {
 	const struct cleat_kvs *params; /* the record's; keys that do not belong to fs are ignored here */
 	int keep_fd; /* see cleat_spawn */
 	bool discard; /* device that is not freshly sparse: let mkfs discard */
+	bool thick; /* the target's blocks are reserved: nothing may be left for the kernel to punch out later */
 };
 /* Runs mkfs with 4096-byte sectors and lazy initialisation.  The caller vouches that the target may be overwritten. */
 enum cleat_code cleat_fs_make(const struct cleat_fs *fs, const struct cleat_fs_make_opts *how, struct cleat_error *err)
@@ -52,8 +53,21 @@ enum cleat_code cleat_fs_grow_mounted(const struct cleat_fs *fs, const char *mou
 /* ext4: e2fsck -fp and resize2fs on an unmounted device or image. UNIMPLEMENTED for those that grow only mounted. */
 enum cleat_code cleat_fs_grow_unmounted(const struct cleat_fs *fs, const char *path, int keep_fd, struct cleat_error *err)
 	CLEAT_MUST_CHECK;
-/* Repairs what a crash of the node left, without risk: ext4 e2fsck -p; nothing for xfs and btrfs (log replay at mount). */
+/* Repairs what the file system itself has marked as damaged, without risk: ext4 e2fsck -p, only if its super block says so (no child
+ * process otherwise); nothing for xfs and btrfs.  What a crash of the node left is replayed from the journal by the mount. */
 enum cleat_code cleat_fs_check_unmounted(const struct cleat_fs *fs, const char *path, int keep_fd, struct cleat_error *err)
 	CLEAT_MUST_CHECK;
+
+/* Gives a copied, unmounted image (open read-write) what must differ from its original before both can be mounted on one node: a new
+ * fsid for btrfs.  Nothing for ext4, which does not care, and xfs, whose clones are mounted with nouuid. */
+enum cleat_code cleat_fs_make_distinct(const struct cleat_fs *fs, int fd, const char *what, struct cleat_error *err)
+	CLEAT_MUST_CHECK;
+/* The sector size a device must have to mount what is on fd: 4096, or 512 for file systems made elsewhere with smaller sectors or blocks.
+ * DATA_LOSS when the super block is not that of fs. */
+enum cleat_code cleat_fs_sector_bytes(const struct cleat_fs *fs, int fd, const char *what, uint32_t *out,
+				      struct cleat_error *err) CLEAT_MUST_CHECK;
+/* Size in bytes that the file system on fd says it fills; DATA_LOSS as above. */
+enum cleat_code cleat_fs_filled_bytes(const struct cleat_fs *fs, int fd, const char *what, uint64_t *out,
+				      struct cleat_error *err) CLEAT_MUST_CHECK;
 
 #endif
