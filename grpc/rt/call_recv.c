@@ -100,13 +100,15 @@ static void received_request(struct cleat_rpc_call *c)
 
 static void received_stream_message(struct cleat_rpc_call *c)
 {
+	const struct rpc_method *m = c->method;
+
 	if (c->payload && parse(c)) {
-		c->method->on_message(c, c->request);
+		m->on_message(m->svc, c, c->request);
 		cleat_pb_arena_reset(&c->arena);
 		want_message(c);
 		return;
 	}
-	c->method->on_message(c, NULL);
+	m->on_message(m->svc, c, NULL);
 	cleat_rpc_call_drop(c);
 }
 

@@ -30,7 +30,7 @@ struct rpc_method {
 	unsigned index; /* in the service */
 	enum cleat_rpc_lane lane;
 	enum cleat_rpc_kind kind;
-	void (*on_message)(struct cleat_rpc_call *c, const ProtobufCMessage *m);
+	void (*on_message)(ProtobufCService *svc, struct cleat_rpc_call *c, const ProtobufCMessage *m);
 	const ProtobufCMessageDescriptor *input;
 };
 

@@ -38,7 +38,7 @@ struct cleat_rpc_method {
 	enum cleat_rpc_kind kind;
 	/* Bidi only.  m is valid during the call only; NULL comes once, last: half close, or the caller is
 	 * gone. */
-	void (*on_message)(struct cleat_rpc_call *c, const ProtobufCMessage *m);
+	void (*on_message)(ProtobufCService *svc, struct cleat_rpc_call *c, const ProtobufCMessage *m);
 };
 
 /* A finished call, once, on whatever thread finished it: must not block.  `call` answers the questions of

@@ -144,8 +144,9 @@ static void on_fail(lab_service *s UNUSED, const Cleat__Test__V1__FailRequest *i
 {
 	if (in->detail[0])
 		add_detail(call, in);
-	assert_true(cleat_rpc_call_add_trailer(call, "x-lab", "trailer"));
-	assert_false(cleat_rpc_call_add_trailer(call, "Not Legal", "x"));
+	if (!cleat_rpc_call_add_trailer(call, "x-lab", "trailer") ||
+	    cleat_rpc_call_add_trailer(call, "Not Legal", "x") || cleat_rpc_call_add_trailer(call, "x", "\n"))
+		atomic_fetch_add(&lab_seen.wrong, 1);
 	cleat_rpc_call_fail(call, (enum cleat_code)in->code, "%s", in->text);
 }
 
@@ -220,7 +221,7 @@ static void on_park(lab_service *s UNUSED, const Cleat__Test__V1__PingRequest *i
 	cleat_rpc_call_on_close(call, parked_closed, NULL);
 }
 
-static void on_chat(struct cleat_rpc_call *call, const ProtobufCMessage *m)
+static void on_chat(ProtobufCService *svc UNUSED, struct cleat_rpc_call *call, const ProtobufCMessage *m)
 {
 	if (m) {
 		cleat_rpc_call_reply(call, m);
@@ -235,6 +236,22 @@ static void on_forget(lab_service *s UNUSED, const Cleat__Test__V1__PingRequest 
 {
 }
 
+static void on_lie(lab_service *s UNUSED, const Cleat__Test__V1__PingRequest *in UNUSED,
+		   Cleat__Test__V1__ChatMessage_Closure done UNUSED, void *call)
+{
+	send_count(call, 1, 0, NULL); /* field 1 is a number here, a text there */
+}
+
+static void on_stubborn(lab_service *s UNUSED, const Cleat__Test__V1__NapRequest *in,
+			Cleat__Test__V1__NapResponse_Closure done, void *call)
+{
+	Cleat__Test__V1__NapResponse out = CLEAT__TEST__V1__NAP_RESPONSE__INIT;
+
+	atomic_fetch_add(&lab_seen.naps_started, 1);
+	pause_ms(in->millis);
+	done(&out, call);
+}
+
 static lab_service lab_handlers = {
 	.base = { &cleat__test__v1__lab__descriptor, protobuf_c_service_invoke_internal, NULL },
 	.ping = on_ping,
@@ -247,6 +264,8 @@ static lab_service lab_handlers = {
 	.flood = on_flood,
 	.park = on_park,
 	.forget = on_forget,
+	.lie = on_lie,
+	.stubborn = on_stubborn,
 };
 
 void lab_add(struct cleat_rpc_role *role)
@@ -255,6 +274,7 @@ void lab_add(struct cleat_rpc_role *role)
 		{ .lane = CLEAT_RPC_INLINE },
 		{ .name = "Echo", .lane = CLEAT_RPC_WORKER },
 		{ .name = "Nap", .lane = CLEAT_RPC_WORKER },
+		{ .name = "Stubborn", .lane = CLEAT_RPC_WORKER },
 		{ .name = "Count", .lane = CLEAT_RPC_WORKER, .kind = CLEAT_RPC_SERVER_STREAM },
 		{ .name = "Flood", .lane = CLEAT_RPC_INLINE, .kind = CLEAT_RPC_SERVER_STREAM },
 		{ .name = "Park", .lane = CLEAT_RPC_INLINE, .kind = CLEAT_RPC_SERVER_STREAM },

@@ -25,6 +25,7 @@ struct lab_seen {
 	atomic_uint naps_started, naps_cancelled, counts_cut, parked, parked_closed, chats_ended;
 	atomic_uint done, lost; /* calls reported by on_done */
 	atomic_uint done_code[17];
+	atomic_uint wrong; /* checks that failed in a handler */
 	atomic_ullong last_id;
 };
 extern struct lab_seen lab_seen;
