@@ -7,6 +7,7 @@
 
 #include <cleat/error.h>
 #include <cleat/record.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
