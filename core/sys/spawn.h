@@ -3,6 +3,7 @@
 #define CLEAT_SYS_SPAWN_H
 
 #include <cleat/error.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct cleat_spawn {
