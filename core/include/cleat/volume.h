@@ -236,7 +236,7 @@ struct cleat_claim {
 struct cleat_claim_list {
 	struct cleat_claim *items;
 	size_t count;
-	char next_token[128];
+	char next_token[CLEAT_TARGET_MAX_BYTES + CLEAT_ID_MAX_BYTES + 16];
 };
 /* Ordered by (volume, target).  volume NULL or "": all. */
 enum cleat_code cleat_claim_list(struct cleat_engine *e, const char *volume, const char *token, size_t page,
