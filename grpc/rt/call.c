@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NS_PER_SECOND INT64_C(1000000000)
+#define NS_PER_MS INT64_C(1000000)
+
 struct cleat_rpc_call *cleat_rt_call_new(struct cleat_rpc_role *role)
 {
 	struct cleat_rpc_server *s = role->server;
@@ -161,21 +164,31 @@ void cleat_rpc_call_on_close(struct cleat_rpc_call *c, void (*fn)(struct cleat_r
 		fn(c, arg);
 }
 
-bool cleat_rpc_call_cancelled(const struct cleat_rpc_call *c)
-{
-	return atomic_load(&c->cancelled) || cleat_rpc_call_time_left_ms(c) == 0;
-}
-
-int64_t cleat_rpc_call_time_left_ms(const struct cleat_rpc_call *c)
+/* Nanoseconds until the deadline, negative when it has passed; INT64_MAX for none. */
+static int64_t time_left_ns(const struct cleat_rpc_call *c)
 {
 	gpr_timespec deadline = gpr_convert_clock_type(c->details.deadline, GPR_CLOCK_MONOTONIC);
 
 	if (gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_MONOTONIC)) == 0)
 		return INT64_MAX;
 	gpr_timespec left = gpr_time_sub(deadline, gpr_now(GPR_CLOCK_MONOTONIC));
-	if (left.tv_sec < 0)
+	if (left.tv_sec > INT64_MAX / NS_PER_SECOND - 1)
+		return INT64_MAX;
+	return left.tv_sec * NS_PER_SECOND + left.tv_nsec;
+}
+
+bool cleat_rpc_call_cancelled(const struct cleat_rpc_call *c)
+{
+	return atomic_load(&c->cancelled) || time_left_ns(c) <= 0;
+}
+
+int64_t cleat_rpc_call_time_left_ms(const struct cleat_rpc_call *c)
+{
+	int64_t left = time_left_ns(c);
+
+	if (left <= 0)
 		return 0;
-	return left.tv_sec * 1000 + left.tv_nsec / 1000000;
+	return left == INT64_MAX ? left : (left - 1) / NS_PER_MS + 1; /* 0 means that it has passed */
 }
 
 /* ---- accessors ---- */

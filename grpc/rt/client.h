@@ -73,7 +73,7 @@ struct cleat_rpc_options {
 
 /* Calls a unary method and blocks.  On OK *out belongs to the caller: cleat_pb_free().  The error has the
  * code and text of the status; INTERNAL also when the answer is not a valid message; CANCELLED after
- * cleat_rpc_cancel(); INVALID_ARGUMENT when the service has no such method. */
+ * cleat_rpc_cancel(); INVALID_ARGUMENT when the service has no such method or a header is not legal. */
 enum cleat_code cleat_rpc_client_call(struct cleat_rpc_client *c, const ProtobufCServiceDescriptor *service,
 				      const char *method, const ProtobufCMessage *in,
 				      const struct cleat_rpc_options *options, ProtobufCMessage **out,

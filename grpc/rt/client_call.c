@@ -26,6 +26,21 @@ static gpr_timespec deadline_after(unsigned timeout_ms)
 			    gpr_time_from_millis((int64_t)timeout_ms, GPR_TIMESPAN));
 }
 
+static enum cleat_code check_headers(const struct cleat_rpc_options *o, struct cleat_error *err)
+{
+	if (o->n_headers > CLEAT_RPC_MAX_HEADERS)
+		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "a call has at most %d headers",
+				       CLEAT_RPC_MAX_HEADERS);
+	for (size_t i = 0; i < o->n_headers; i++) {
+		const struct cleat_rpc_header *h = &o->headers[i];
+		if (!grpc_header_key_is_legal(grpc_slice_from_static_string(h->key)) ||
+		    !grpc_header_nonbin_value_is_legal(grpc_slice_from_static_string(h->value)))
+			return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "header '%s' is not legal",
+					       h->key);
+	}
+	return CLEAT_OK;
+}
+
 enum cleat_code cleat_rt_target_init(struct rpc_target *t, struct cleat_rpc_client *c,
 				     const ProtobufCServiceDescriptor *service, const char *method,
 				     const ProtobufCMessage *in, const struct cleat_rpc_options *options,
@@ -41,6 +56,9 @@ enum cleat_code cleat_rt_target_init(struct rpc_target *t, struct cleat_rpc_clie
 	t->client = c;
 	t->method = m;
 	t->options = options ? options : &plain;
+	enum cleat_code code = check_headers(t->options, err);
+	if (code != CLEAT_OK)
+		return code;
 	t->path = path_of(service, method);
 	t->deadline = deadline_after(t->options->timeout_ms);
 	t->in = in;
@@ -123,9 +141,9 @@ static size_t fill_headers(struct rpc_attempt *a)
 	const struct cleat_rpc_options *o = a->options;
 	size_t n = 0;
 
-	for (size_t i = 0; i < o->n_headers && n < CLEAT_RPC_MAX_HEADERS; i++, n++) {
-		a->headers[n].key = grpc_slice_from_static_string(o->headers[i].key);
-		a->headers[n].value = grpc_slice_from_static_string(o->headers[i].value);
+	for (; n < o->n_headers; n++) {
+		a->headers[n].key = grpc_slice_from_static_string(o->headers[n].key);
+		a->headers[n].value = grpc_slice_from_static_string(o->headers[n].value);
 	}
 	return n;
 }

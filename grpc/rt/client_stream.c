@@ -57,7 +57,7 @@ static enum cleat_code run(struct stream *s, struct cleat_error *err)
 	if (cleat_rt_attempt_start(&s->a, ops, n, &s->a)) {
 		code = deliver(s, err);
 		cleat_rt_attempt_wait(&s->a, &s->a);
-	} else { /* illegal headers: nothing was sent, and nothing will come */
+	} else { /* nothing was sent, and nothing will come */
 		grpc_call_cancel(s->a.call, NULL);
 	}
 	cleat_rt_attempt_wait(&s->a, &s->status_tag);

@@ -54,14 +54,15 @@ struct rpc_listener {
 	struct cleat_rpc_admission who;
 };
 
-/* Workers are started when a call finds none idle, up to max, and kept. */
+/* Workers are started when a call finds none free, up to max, and kept. */
 struct rpc_pool {
 	pthread_mutex_t lock;
 	pthread_cond_t work;  /* something was queued, or stop */
 	pthread_cond_t ended; /* a worker has ended */
 	struct cleat_rpc_call *head, **tail;
 	unsigned queued, max_queued;
-	unsigned idle, running; /* running counts all threads that have not ended, idle ones too */
+	unsigned running; /* threads that have not ended */
+	unsigned busy;	  /* of them, those that run a call */
 	unsigned started, max_threads;
 	pthread_t *threads;
 	bool stop;

@@ -33,10 +33,8 @@ static void run_or_skip(struct cleat_rpc_call *c)
 
 static struct cleat_rpc_call *take_call(struct rpc_pool *p)
 {
-	p->idle++;
 	while (!p->head && !p->stop)
 		pthread_cond_wait(&p->work, &p->lock);
-	p->idle--;
 	struct cleat_rpc_call *c = p->head;
 	if (!c)
 		return NULL;
@@ -54,10 +52,12 @@ static void *worker(void *arg)
 
 	pthread_mutex_lock(&p->lock);
 	while ((c = take_call(p))) {
+		p->busy++;
 		pthread_mutex_unlock(&p->lock);
 		run_or_skip(c);
 		cleat_rt_call_unref(c);
 		pthread_mutex_lock(&p->lock);
+		p->busy--;
 	}
 	p->running--;
 	pthread_cond_broadcast(&p->ended);
@@ -68,7 +68,7 @@ static void *worker(void *arg)
 /* With the lock held.  Without a single worker the queue would never move: then the call must be refused. */
 static bool have_worker(struct rpc_pool *p)
 {
-	if (p->queued < p->idle || p->started == p->max_threads)
+	if (p->queued < p->running - p->busy || p->started == p->max_threads)
 		return true;
 	p->running++;
 	if (cleat_rt_thread_start(&p->threads[p->started], "rpc-worker", worker, p, NULL) == CLEAT_OK)
@@ -78,10 +78,16 @@ static bool have_worker(struct rpc_pool *p)
 	return p->running > 0;
 }
 
+/* With the lock held.  Calls that a free worker is about to take do not count as waiting. */
+static bool has_room(const struct rpc_pool *p)
+{
+	return !p->stop && p->queued < p->max_queued + (p->max_threads - p->busy);
+}
+
 bool cleat_rt_pool_add(struct rpc_pool *p, struct cleat_rpc_call *c)
 {
 	pthread_mutex_lock(&p->lock);
-	bool added = !p->stop && p->queued < p->max_queued && have_worker(p);
+	bool added = has_room(p) && have_worker(p);
 	if (added) {
 		cleat_rt_call_ref(c);
 		c->next_queued = NULL;

@@ -71,19 +71,28 @@ static void on_echo(lab_service *s UNUSED, const Cleat__Test__V1__Everything *in
 	done(in, call);
 }
 
-static void on_nap(lab_service *s UNUSED, const Cleat__Test__V1__NapRequest *in,
-		   Cleat__Test__V1__NapResponse_Closure done, void *call)
+/* Sleeps for a while, less when the caller goes away, and answers. */
+static void nap_and_answer(struct cleat_rpc_call *call, unsigned ms)
 {
 	Cleat__Test__V1__NapResponse out = CLEAT__TEST__V1__NAP_RESPONSE__INIT;
-	uint64_t until = lab_now_ms() + in->millis;
+	uint64_t until = lab_now_ms() + ms;
 
-	atomic_fetch_add(&lab_seen.naps_started, 1);
 	while (lab_now_ms() < until && !cleat_rpc_call_cancelled(call))
 		pause_ms(2);
-	out.cancelled = cleat_rpc_call_cancelled(call);
-	if (out.cancelled)
-		atomic_fetch_add(&lab_seen.naps_cancelled, 1);
-	done(&out, call);
+	if (!cleat_rpc_call_cancelled(call)) {
+		cleat_rpc_call_reply(call, &out.base);
+		return;
+	}
+	bool late = cleat_rpc_call_time_left_ms(call) == 0;
+	cleat_rpc_call_fail(call, late ? CLEAT_DEADLINE_EXCEEDED : CLEAT_CANCELLED, "woken");
+	atomic_fetch_add(&lab_seen.naps_cancelled, 1);
+}
+
+static void on_nap(lab_service *s UNUSED, const Cleat__Test__V1__NapRequest *in,
+		   Cleat__Test__V1__NapResponse_Closure done UNUSED, void *call)
+{
+	atomic_fetch_add(&lab_seen.naps_started, 1);
+	nap_and_answer(call, in->millis);
 }
 
 struct later {
@@ -94,15 +103,8 @@ struct later {
 static void *answer_later(void *arg)
 {
 	cleat_autofree struct later *l = arg;
-	Cleat__Test__V1__NapResponse out = CLEAT__TEST__V1__NAP_RESPONSE__INIT;
-	uint64_t until = lab_now_ms() + l->in->millis;
 
-	while (lab_now_ms() < until && !cleat_rpc_call_cancelled(l->call))
-		pause_ms(2);
-	out.cancelled = cleat_rpc_call_cancelled(l->call);
-	if (out.cancelled)
-		atomic_fetch_add(&lab_seen.naps_cancelled, 1);
-	cleat_rpc_call_reply(l->call, &out.base);
+	nap_and_answer(l->call, l->in->millis);
 	cleat_rpc_call_drop(l->call);
 	return NULL;
 }
@@ -320,6 +322,16 @@ void lab_start_server(struct lab *lab)
 
 	assert_int_equal(cleat_rpc_listen_unix(lab->server, &where, &who, &err), CLEAT_OK);
 	assert_int_equal(cleat_rpc_server_start(lab->server, &err), CLEAT_OK);
+}
+
+void lab_settle(struct lab *lab)
+{
+	uint64_t until = lab_now_ms() + WAIT_MS;
+
+	while (cleat_rpc_server_calls(lab->server)) {
+		assert_true(lab_now_ms() < until);
+		pause_ms(1);
+	}
 }
 
 void lab_stop_server(struct lab *lab, unsigned grace_ms)

@@ -40,6 +40,8 @@ void lab_make_server(struct lab *lab, const struct cleat_rpc_server_config *conf
 void lab_start_server(struct lab *lab);
 /* Stops it with the given grace (5 s for the rest) and frees it. */
 void lab_stop_server(struct lab *lab, unsigned grace_ms);
+/* Waits until every call of the server has been reported and freed; fails the test after 10 s. */
+void lab_settle(struct lab *lab);
 void lab_make_client(struct lab *lab);
 /* All of it. */
 void lab_up(struct lab *lab, const struct cleat_rpc_server_config *config);
