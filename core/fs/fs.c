@@ -36,6 +36,24 @@ const struct cleat_fs *const *cleat_fs_list(void)
 	return all;
 }
 
+bool cleat_param_fs_at(size_t i, const char **name_out, const struct cleat_param **make_out,
+		       const struct cleat_param **mount_out)
+{
+	size_t count = 0;
+
+	while (all[count])
+		count++;
+	if (i >= count)
+		return false;
+	if (name_out)
+		*name_out = all[i]->name;
+	if (make_out)
+		*make_out = all[i]->make_params;
+	if (mount_out)
+		*mount_out = all[i]->mount_params;
+	return true;
+}
+
 const struct cleat_fs *cleat_fs_find(const char *name)
 {
 	for (size_t i = 0; all[i]; i++)

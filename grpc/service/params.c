@@ -1,6 +1,5 @@
 /* params.c - ListParameters: the tables of keys that backends and file systems take, as they are compiled in.
  */
-#include "fs/fs.h"
 #include "service/internal.h"
 
 #include <string.h>
@@ -70,25 +69,33 @@ static bool put_backends(struct cleat_pb_arena *a, const char *only, Cleat__V1__
 	return true;
 }
 
+static Cleat__V1__FileSystemParameters *wire_file_system(struct cleat_pb_arena *a, size_t i)
+{
+	Cleat__V1__FileSystemParameters *out = cleat_pb_arena_get(a, sizeof(*out));
+	const struct cleat_param *make, *mount;
+	const char *name;
+
+	if (!out || !cleat_param_fs_at(i, &name, &make, &mount))
+		return NULL;
+	cleat__v1__file_system_parameters__init(out);
+	out->fs = cleat_wire_text(name);
+	return put_table(a, make, &out->n_make, &out->make) && put_table(a, mount, &out->n_mount, &out->mount)
+		       ? out
+		       : NULL;
+}
+
 static bool put_file_systems(struct cleat_pb_arena *a, Cleat__V1__ListParametersResponse *out)
 {
-	const struct cleat_fs *const *all = cleat_fs_list();
 	size_t count = 0;
 
-	while (all[count])
+	while (cleat_param_fs_at(count, NULL, NULL, NULL))
 		count++;
 	out->file_systems = cleat_pb_arena_get(a, (count + 1) * sizeof(*out->file_systems));
 	for (size_t i = 0; out->file_systems && i < count; i++) {
-		Cleat__V1__FileSystemParameters *f = cleat_pb_arena_get(a, sizeof(*f));
-
-		if (!f)
+		out->file_systems[i] = wire_file_system(a, i);
+		if (!out->file_systems[i])
 			return false;
-		cleat__v1__file_system_parameters__init(f);
-		f->fs = cleat_wire_text(all[i]->name);
-		out->file_systems[out->n_file_systems++] = f;
-		if (!put_table(a, all[i]->make_params, &f->n_make, &f->make) ||
-		    !put_table(a, all[i]->mount_params, &f->n_mount, &f->mount))
-			return false;
+		out->n_file_systems++;
 	}
 	return out->file_systems;
 }

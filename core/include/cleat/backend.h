@@ -60,6 +60,9 @@ double cleat_param_decimal(const struct cleat_param *table, const struct cleat_k
 
 /* Keys that every backend takes for a volume: uid, gid, mode. (fs and thick are in the tables of those that have them.) */
 extern const struct cleat_param cleat_param_owner[];
+/* The i-th file system that backends with devices offer (ext4 first): its name, its keys for creation, its keys for mounting; any output
+ * may be NULL.  False past the end. */
+bool cleat_param_fs_at(size_t i, const char **name_out, const struct cleat_param **make_out, const struct cleat_param **mount_out);
 
 /* ---- operations ----------------------------------------------------------------------------------------------------- */
 
