@@ -7,6 +7,7 @@
 #include "util/buf.h"
 
 #define DOCTOR_LIMIT_MS 60000
+#define HEALTH_LIMIT_MS 5000 /* for one volume; a pool over that is not asked further */
 
 static enum cleat_code add_finding(struct op *op, bool fixable, bool fixed, const char *subject, const char *problem,
 				   const char *remedy, struct cleat_error *err)
@@ -60,7 +61,7 @@ static void list_add(struct list *l, const char *id, const char *text)
 
 /* ---- pools and records ---------------------------------------------------------------------------------------------------------------------- */
 
-/* Broken records with their reason; sound ones (volumes and snapshots) with an empty text. */
+/* The pool's records with the reason why one cannot be used, or an empty text. */
 static enum cleat_code gather_records(struct cleat_engine *e, struct pool *p, struct list *l, struct cleat_error *err)
 {
 	char id[CLEAT_ID_MAX_BYTES + 1];
@@ -70,45 +71,59 @@ static enum cleat_code gather_records(struct cleat_engine *e, struct pool *p, st
 	for (size_t i = 0; code == CLEAT_OK && i < p->index.count; i++) {
 		const struct entry *en = p->index.by_key[i];
 		pool_make_id(p, en->rec->key, id);
-		list_add(l, id, en->broken);
+		if (en->broken || en->rec->kind == CLEAT_KIND_VOLUME)
+			list_add(l, id, en->broken);
 	}
 	pthread_mutex_unlock(&e->lock);
 	return code;
 }
 
-static enum cleat_code check_health(struct op *op, struct pool *p, const char *id, struct cleat_error *err)
+/* An operation of its own in the pool's lane, like any other, so that a pool that hangs costs the doctor one time limit. */
+static enum cleat_code check_health(struct op *op, const char *id, bool *hangs_out, struct cleat_error *err)
 {
-	cleat_autorecord struct cleat_record *rec = NULL;
+	struct cleat_request req = { .size = sizeof(req),
+				     .verb = CLEAT_VERB_HEALTH,
+				     .volume = id,
+				     .deadline_ms = cleat_time_mono_ms() + HEALTH_LIMIT_MS };
+	struct cleat_result result = { 0 };
 	struct cleat_error found = CLEAT_ERROR_INIT;
 	char subject[CLEAT_ID_MAX_BYTES + 16];
+	enum cleat_code code = CLEAT_OK;
 
-	pthread_mutex_lock(&op->e->lock);
-	struct entry *en = index_by_key(&p->index, strchr(id, '.') + 1);
-	if (en)
-		rec = cleat_record_ref(en->rec);
-	pthread_mutex_unlock(&op->e->lock);
-	if (!rec || !p->backend->health)
-		return CLEAT_OK;
-	cleat_op_step((struct cleat_op *)op, "check records", DOCTOR_LIMIT_MS);
-	if (p->backend->health(p->instance, NULL, rec, &found) == CLEAT_OK)
-		return CLEAT_OK;
-	snprintf(subject, sizeof(subject), "%s %s", rec->kind == CLEAT_KIND_SNAPSHOT ? "snapshot" : "volume", id);
-	return add_finding(op, false, false, subject, found.msg, "", err);
+	cleat_op_step((struct cleat_op *)op, "check volumes", DOCTOR_LIMIT_MS);
+	snprintf(subject, sizeof(subject), "volume %s", id);
+	switch (cleat_engine_call(op->e, &req, &result, &found)) {
+	case CLEAT_OK:
+		if (!result.healthy)
+			code = add_finding(op, false, false, subject, result.health_text, "", err);
+		break;
+	case CLEAT_NOT_FOUND: /* deleted meanwhile */
+	case CLEAT_ABORTED: /* busy: it is being worked on */
+		break;
+	case CLEAT_DEADLINE_EXCEEDED:
+		*hangs_out = true;
+		/* fall through */
+	default:
+		code = add_finding(op, false, false, subject, found.msg, "", err);
+	}
+	cleat_engine_result_done(&result);
+	return code;
 }
 
 static enum cleat_code look_at_records(struct op *op, struct pool *p, struct cleat_error *err)
 {
 	autolist struct list records = { 0 };
 	char subject[CLEAT_ID_MAX_BYTES + 16];
+	bool hangs = false;
 
 	if (gather_records(op->e, p, &records, err))
 		return err->code;
-	for (size_t i = 0; i < records.count; i++) {
+	for (size_t i = 0; i < records.count && !hangs; i++) {
 		if (records.texts[i] && *records.texts[i]) {
 			snprintf(subject, sizeof(subject), "record %s", records.ids[i]);
 			if (add_finding(op, false, false, subject, records.texts[i], "", err))
 				return err->code;
-		} else if (check_health(op, p, records.ids[i], err)) {
+		} else if (check_health(op, records.ids[i], &hangs, err)) {
 			return err->code;
 		}
 	}

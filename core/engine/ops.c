@@ -133,18 +133,36 @@ static bool overlap(const struct op *a, const struct op *b)
 	return false;
 }
 
-/* The earlier operation that keeps op from starting, or NULL.  Opening a pool excludes everything else on it. */
+/* Opening a pool needs it alone: whatever has begun there must end first, and nothing begins meanwhile.  A pool that waits to be opened
+ * again keeps nobody off: what can be done without it (releases) goes on. */
+static bool excludes(const struct op *op, const struct op *other, bool earlier)
+{
+	if (!op->pool || other->pool != op->pool)
+		return false;
+	if (op->verb == VERB_OPEN_POOL)
+		return earlier || other->phase != OP_WAITING;
+	return earlier && other->verb == VERB_OPEN_POOL && other->phase != OP_WAITING;
+}
+
+/* The operation that keeps op from starting, or NULL. */
 static struct op *blocker(struct op *op)
 {
-	const bool opens = op->verb == VERB_OPEN_POOL;
+	bool earlier = true;
 
-	for (struct op *other = op->e->ops; other && other != op; other = other->next) {
-		if (overlap(op, other))
-			return other;
-		if (other->pool == op->pool && op->pool && (opens || other->verb == VERB_OPEN_POOL))
+	for (struct op *other = op->e->ops; other; other = other->next) {
+		if (other == op)
+			earlier = false;
+		else if ((earlier && overlap(op, other)) || excludes(op, other, earlier))
 			return other;
 	}
 	return NULL;
+}
+
+static bool may_start(struct op *op)
+{
+	if (op->pool->phase == POOL_OPENING && op->verb != VERB_OPEN_POOL)
+		return false;
+	return !blocker(op);
 }
 
 /* An operation that has ended, with those to be told; collected under the lock, told without it. */
@@ -193,7 +211,7 @@ static void try_start(struct op *op, struct ended *ended)
 		end_locked(op, ended);
 		return;
 	}
-	if (blocker(op))
+	if (!may_start(op))
 		return;
 	op->phase = OP_QUEUED;
 	op->e->waiting_count--;
@@ -572,7 +590,7 @@ static void say_blocked(struct op *op, struct cleat_error *err)
 	const double since = by ? (double)(cleat_time_mono_ms() - by->since_mono_ms) / 1000.0 : 0;
 
 	if (!by)
-		cleat_error_set(err, CLEAT_ABORTED, "'%s': waited too long for a free worker", op->subject);
+		cleat_error_set(err, CLEAT_ABORTED, "'%s': pool '%s' is still opening", op->subject, op->pool->name);
 	else
 		cleat_error_set(err, CLEAT_ABORTED, "'%s': '%s' of '%s' has been running for %.1f s%s%s%s", op->subject,
 				cleat_verb_name((enum cleat_verb)by->verb), by->subject, since, by->step[0] ? " (" : "",
