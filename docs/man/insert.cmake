@@ -1,0 +1,12 @@
+# Script: copies ${IN} to ${OUT}, with each line "@part@" replaced by what `${TOOL} part` prints.
+file(READ ${IN} page)
+string(REGEX MATCHALL "@[a-z-]+@\n" places "${page}")
+foreach(place ${places})
+  string(REGEX REPLACE "[@\n]" "" part "${place}")
+  execute_process(COMMAND ${TOOL} ${part} OUTPUT_VARIABLE text RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "${TOOL} ${part}: ${failed}")
+  endif()
+  string(REPLACE "${place}" "${text}" page "${page}")
+endforeach()
+file(WRITE ${OUT} "${page}")
