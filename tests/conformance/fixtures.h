@@ -1,0 +1,67 @@
+/* fixtures.h - what each backend of the suite needs: a file system of the right sort, and the configuration
+ * of a pool on it.
+ *
+ * A fixture is made once per run; every test gets an empty pool of its own on it.
+ */
+#ifndef TESTS_CONFORMANCE_FIXTURES_H
+#define TESTS_CONFORMANCE_FIXTURES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MIB (1024ULL * 1024)
+#define GIB (1024ULL * MIB)
+
+enum fixture_trait {
+	ADMITS_BY_SPACE = 1 << 0,  /* refuses a volume that is larger than what the pool has left */
+	SHOWS_SIZE_IN_DF = 1 << 1, /* statfs of a mounted volume shows its own size */
+	KEEPS_IMAGE = 1 << 2,	   /* the data is one image file: <volumes>/<key>/image */
+	WRITES_PAST_AS_ROOT =
+		1 << 3, /* root holding CAP_SYS_RESOURCE may write past the limit (ext4 project quota) */
+	FS_GROWS_LATER_OK = 1 << 4, /* the file system may have to wait for the next stage to grow */
+};
+
+struct fixture {
+	const char *name; /* of --backend */
+	const char *backend;
+	const char *base; /* "ext4", "xfs", "btrfs", "ext4-prjquota": made in a sparse image */
+	uint64_t base_bytes;
+	const char *config[9]; /* further pool parameters: key, value, ..., NULL */
+	unsigned has;	       /* capabilities that must be there (enum cleat_capability) ... */
+	unsigned lacks;	       /* ... and that must not */
+	unsigned traits;
+	uint64_t volume_bytes; /* a small volume */
+	bool only_in_guest;    /* needs a kernel feature that most hosts lack; run by tests/uml */
+};
+
+/* NULL when there is none of that name. */
+const struct fixture *fixture_find(const char *name);
+/* The i-th, NULL past the end. */
+const struct fixture *fixture_at(unsigned i);
+
+/* Makes the base file system in <dir>/base.img and mounts it at <dir>/base.  False, with the reason on
+ * stderr, when it cannot. */
+bool fixture_up(const struct fixture *fx, const char *dir);
+/* Unmounts and removes everything below dir, whatever state it is in, and dir itself. */
+void fixture_down(const char *dir);
+
+/* ---- looking for what is left over
+ * ----------------------------------------------------------------------------------------- */
+
+/* Number of mounts at or below path; `skip` (may be NULL) is a path that does not count itself.  Prints each
+ * when loud. */
+unsigned mounts_below(const char *path, const char *skip, bool loud);
+/* Number of loop devices whose backing file lies below path, but for `skip` itself. */
+unsigned loops_below(const char *path, const char *skip, bool loud);
+/* Number of processes other than this one and its parent that hold a file below path open, or name it in
+ * their arguments. */
+unsigned processes_below(const char *path, bool loud);
+/* Unmounts everything below path (deepest first, lazily if need be), frees loop devices with files below it.
+ */
+void clear_below(const char *path);
+/* Runs an argument vector, output to /dev/null unless it fails; the exit status. */
+int run_tool(const char *const argv[]);
+/* rm -rf, staying on each file system. */
+void remove_all(const char *path);
+
+#endif
