@@ -359,6 +359,29 @@ void cleat_pooldir_close(struct cleat_pooldir *dir)
 	dir->path = NULL;
 }
 
+enum cleat_code cleat_pooldir_move_data(struct cleat_pooldir *dir, int data_fd, struct cleat_error *err)
+{
+	__attribute__((cleanup(cleat_pooldir_close))) struct cleat_pooldir data;
+	struct cleat_error own = CLEAT_ERROR_INIT;
+
+	if (!err)
+		err = &own;
+	init(&data);
+	data.id = dir->id;
+	if (!dir->id.read_only && cleat_sys_mkdir_at(data_fd, "volumes", 0700, true, err))
+		return err->code;
+	if (cleat_sys_open_at(data_fd, ".", O_RDONLY | O_DIRECTORY, 0, &data.root_fd, err) ||
+	    open_rooms(&data, err))
+		return err->code;
+	int *from[] = { &data.volumes_fd, &data.new_fd, &data.trash_fd };
+	int *to[] = { &dir->volumes_fd, &dir->new_fd, &dir->trash_fd };
+	for (size_t i = 0; i < CLEAT_COUNT(from); i++) {
+		cleat_cleanup_close(to[i]);
+		*to[i] = cleat_steal_fd(from[i]);
+	}
+	return CLEAT_OK;
+}
+
 enum cleat_code cleat_pooldir_probe(const struct cleat_pooldir *dir, struct cleat_error *err)
 {
 	cleat_autoclose int fd = -1;

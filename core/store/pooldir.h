@@ -41,6 +41,9 @@ enum cleat_code cleat_pooldir_open_on(const struct cleat_pool_options *opts, con
 				      void *fits_arg, struct cleat_pooldir *out, struct cleat_error *err) CLEAT_MUST_CHECK;
 /* Gives up the lock and every descriptor; fine for one that was never opened if its descriptors are -1. */
 void cleat_pooldir_close(struct cleat_pooldir *dir);
+/* Puts volumes/, new/ and trash/ into another directory (made there as needed; open, borrowed), for a backend whose volumes lie in a file
+ * system of their own.  Marker and lock stay where they are.  On failure everything is as before. */
+enum cleat_code cleat_pooldir_move_data(struct cleat_pooldir *dir, int data_fd, struct cleat_error *err) CLEAT_MUST_CHECK;
 /* UNAVAILABLE when the directory or its marker is gone or has another UUID than the one that was opened. */
 enum cleat_code cleat_pooldir_probe(const struct cleat_pooldir *dir, struct cleat_error *err) CLEAT_MUST_CHECK;
 

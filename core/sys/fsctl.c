@@ -148,21 +148,31 @@ enum cleat_code cleat_sys_write_at(int fd, const void *bytes, size_t n, uint64_t
 	return CLEAT_OK;
 }
 
-enum cleat_code cleat_sys_allocate_range(int fd, uint64_t offset, uint64_t bytes, const char *what,
-					 struct cleat_error *err)
+static enum cleat_code allocate(int fd, int mode, uint64_t offset, uint64_t bytes, const char *what,
+				struct cleat_error *err)
 {
 	int e = cleat_sys_step("fallocate", what);
 
 	while (!e) {
-		e = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes) ? errno : 0;
+		e = fallocate(fd, mode, (off_t)offset, (off_t)bytes) ? errno : 0;
 		if (e != EINTR)
 			break;
 		e = 0;
 	}
 	if (e)
-		return cleat_error_errno(err, e, "reserve %llu bytes of '%s'", (unsigned long long)bytes,
-					 what);
+		return cleat_error_errno(err, e, "reserve %llu bytes of '%s'", (unsigned long long)bytes, what);
 	return CLEAT_OK;
+}
+
+enum cleat_code cleat_sys_allocate_range(int fd, uint64_t offset, uint64_t bytes, const char *what,
+					 struct cleat_error *err)
+{
+	return allocate(fd, FALLOC_FL_KEEP_SIZE, offset, bytes, what, err);
+}
+
+enum cleat_code cleat_sys_unshare(int fd, uint64_t bytes, const char *what, struct cleat_error *err)
+{
+	return allocate(fd, FALLOC_FL_UNSHARE_RANGE, 0, bytes, what, err);
 }
 
 enum cleat_code cleat_sys_extents(int fd, const char *what, cleat_extent_fn fn, void *arg,
@@ -198,7 +208,14 @@ enum cleat_code cleat_sys_extents(int fd, const char *what, cleat_extent_fn fn, 
 	return CLEAT_OK;
 }
 
-enum cleat_code cleat_sys_no_copy_on_write(int fd, const char *what, struct cleat_error *err)
+bool cleat_sys_overwrites_in_place(int fd)
+{
+	int flags = 0;
+
+	return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_NOCOW_FL);
+}
+
+enum cleat_code cleat_sys_set_overwrite_in_place(int fd, const char *what, struct cleat_error *err)
 {
 	int flags = 0;
 	int e = cleat_sys_step("ioctl FS_IOC_SETFLAGS", what);

@@ -34,15 +34,17 @@ enum cleat_code cleat_sys_write_at(int fd, const void *bytes, size_t n, uint64_t
 /* fallocate(2) over [offset, offset + bytes) without changing the size of the file. */
 enum cleat_code cleat_sys_allocate_range(int fd, uint64_t offset, uint64_t bytes, const char *what,
 					 struct cleat_error *err) CLEAT_MUST_CHECK;
+/* Gives the file blocks of its own where it shares them (FALLOC_FL_UNSHARE_RANGE): UNIMPLEMENTED where that cannot be had. */
+enum cleat_code cleat_sys_unshare(int fd, uint64_t bytes, const char *what, struct cleat_error *err) CLEAT_MUST_CHECK;
 /* Calls fn for every allocated extent of the file (FS_IOC_FIEMAP), with its place on the device below, until
  * fn returns false. */
 typedef bool (*cleat_extent_fn)(uint64_t physical, uint64_t bytes, void *arg);
 enum cleat_code cleat_sys_extents(int fd, const char *what, cleat_extent_fn fn, void *arg,
 				  struct cleat_error *err) CLEAT_MUST_CHECK;
-/* FS_NOCOW_FL on an empty file: overwriting in place where the file system would copy (btrfs); where there is
- * no such flag, nothing. */
-enum cleat_code cleat_sys_no_copy_on_write(int fd, const char *what,
-					   struct cleat_error *err) CLEAT_MUST_CHECK;
+/* FS_NOCOW_FL of a file, which must be empty when it is set: overwriting in place where the file system would copy (btrfs).  Where there is no
+ * such flag, setting it does nothing. */
+enum cleat_code cleat_sys_set_overwrite_in_place(int fd, const char *what, struct cleat_error *err) CLEAT_MUST_CHECK;
+bool cleat_sys_overwrites_in_place(int fd);
 
 /* Gives the open file one more name (linkat(2)).  ALREADY_EXISTS when that is taken. */
 enum cleat_code cleat_sys_link(int fd, int to_dirfd, const char *name,

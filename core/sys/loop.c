@@ -305,6 +305,24 @@ enum cleat_code cleat_sys_loop_each(cleat_loop_fn fn, void *arg, struct cleat_er
 	return code;
 }
 
+enum cleat_code cleat_sys_loop_get(int number, struct cleat_loop *loop_out, dev_t *image_dev_out,
+				   ino_t *image_ino_out, bool *found_out, struct cleat_error *err)
+{
+	with_scan_lock pthread_mutex_t *lock = take_scan_lock();
+	struct status s;
+	int e = is_bound(number) ? ask_number(number, &s) : ENXIO;
+
+	if (e && e != ENXIO && e != ENODEV)
+		return cleat_error_errno(err, e, "ask '/dev/loop%d' for its image", number);
+	*found_out = e == 0;
+	if (e == 0) {
+		*loop_out = s.loop;
+		*image_dev_out = s.image_dev;
+		*image_ino_out = s.image_ino;
+	}
+	return CLEAT_OK;
+}
+
 /* ---- binding
  * ------------------------------------------------------------------------------------------------------------
  */

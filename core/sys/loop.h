@@ -43,5 +43,8 @@ enum cleat_code cleat_sys_block_size(const char *path, uint64_t *bytes_out, stru
 /* Every bound loop device: fn gets its number, the backing file's dev and inode, whether autoclear is set; until it returns false. */
 typedef bool (*cleat_loop_fn)(const struct cleat_loop *loop, dev_t image_dev, ino_t image_ino, void *arg);
 enum cleat_code cleat_sys_loop_each(cleat_loop_fn fn, void *arg, struct cleat_error *err) CLEAT_MUST_CHECK;
+/* The same of one device, by its number. */
+enum cleat_code cleat_sys_loop_get(int number, struct cleat_loop *loop_out, dev_t *image_dev_out, ino_t *image_ino_out,
+				   bool *found_out, struct cleat_error *err) CLEAT_MUST_CHECK;
 
 #endif
