@@ -324,6 +324,8 @@ struct target {
 enum cleat_code target_check(struct cleat_engine *e, const struct cleat_request *req, struct target *out,
 			     struct cleat_error *err);
 enum cleat_code target_canonical(const char *path, char out[CLEAT_TARGET_MAX_BYTES], struct cleat_error *err);
+/* Removes what is at a canonical absolute path (flags as for unlinkat(2)); gone is OK. */
+enum cleat_code path_remove(const char *path, int flags, struct cleat_error *err);
 /* recover.c */
 enum cleat_code recover_facts(struct cleat_engine *e, struct cleat_error *err);
 enum cleat_code recover_pool_mounts(struct op *op, struct pool *p, struct cleat_error *err);

@@ -284,9 +284,9 @@ static void remove_target(const char *path, bool made)
 	if (!made || lstat(path, &st))
 		return;
 	if (S_ISDIR(st.st_mode))
-		(void)!cleat_sys_unlink_at(AT_FDCWD, path, AT_REMOVEDIR, &ignored);
+		(void)!path_remove(path, AT_REMOVEDIR, &ignored);
 	else if (S_ISREG(st.st_mode) && st.st_size == 0)
-		(void)!cleat_sys_unlink_at(AT_FDCWD, path, 0, &ignored);
+		(void)!path_remove(path, 0, &ignored);
 }
 
 static void forget_claim(struct cleat_engine *e, const char *id, const char *target)

@@ -338,7 +338,7 @@ static enum cleat_code take_down(struct op *op, struct cleat_error *err)
 	cleat_op_step(handle(op), "unmount", MOUNT_LIMIT_MS);
 	if (cleat_sys_unmount(path, err))
 		return err->code;
-	if (cleat_sys_unlink_at(AT_FDCWD, path, AT_REMOVEDIR, err))
+	if (path_remove(path, AT_REMOVEDIR, err))
 		return err->code;
 	if (op->pool->instance && op->pool->backend->unmap && pool_take(op, &rec, &ignored) == CLEAT_OK &&
 	    op->pool->backend->unmap(op->pool->instance, handle(op), rec, err))

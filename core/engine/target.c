@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "sys/file.h"
+
 /* Built-in rule, for callers with uid 0: any existing directory outside of these. */
 static const char *const forbidden[] = { "/bin",   "/boot",   "/dev",  "/etc",  "/lib", "/lib32", "/lib64",
 					 "/libx32", "/proc", "/sbin", "/sys", "/usr" };
@@ -122,4 +124,17 @@ enum cleat_code target_check(struct cleat_engine *e, const struct cleat_request 
 	if (target_canonical(req->target, out->path, err))
 		return err->code;
 	return e->prefixes ? check_prefixes(e, out, err) : check_builtin(e, req, out, err);
+}
+
+enum cleat_code path_remove(const char *path, int flags, struct cleat_error *err)
+{
+	char parent[CLEAT_TARGET_MAX_BYTES];
+	const char *slash = strrchr(path, '/');
+	cleat_autoclose int fd = -1;
+
+	snprintf(parent, sizeof(parent), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	enum cleat_code code = cleat_sys_open_root(parent, &fd, err);
+	if (code)
+		return code == CLEAT_NOT_FOUND ? CLEAT_OK : code;
+	return cleat_sys_unlink_at(fd, slash + 1, flags, err);
 }
