@@ -49,7 +49,8 @@ void manual_commands(void)
 		const struct cli_verb *v = cli_verbs[i];
 		const char *before = i && cli_verbs[i - 1]->noun ? cli_verbs[i - 1]->noun : "";
 		if (i == 0 || strcmp(before, v->noun ? v->noun : "") != 0)
-			printf("%s.Ss %s\n.Bl -tag -width Ds\n", i ? ".El\n" : "", v->noun ? v->noun : "others");
+			printf("%s.Ss %s\n.Bl -tag -width Ds\n", i ? ".El\n" : "",
+			       v->noun ? v->noun : "others");
 		heads(v);
 		printf("%s.\n", v->summary);
 		options(v);

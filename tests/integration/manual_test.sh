@@ -1,0 +1,64 @@
+#!/bin/bash
+# The manual pages: no warning from man, and nothing left out that the programs take.
+#
+#   manual_test.sh CLEAT CLEATD FOLDER-WITH-PAGES
+set -euo pipefail
+cleat=$1
+cleatd=$2
+pages=$3
+bad=0
+
+complain() {
+	echo "manual_test: $*" >&2
+	bad=1
+}
+
+command -v man >/dev/null || { echo "skipped: man is not installed"; exit 77; }
+# In one column, plain, and without paging; the text is only looked at for words.
+text_of() { MANWIDTH=500 LC_ALL=C.UTF-8 man -P cat -l "$1" 2>/dev/null | col -bx; }
+
+for page in cleat.1 cleatd.8 cleatd.conf.5; do
+	warnings=$(MANWIDTH=80 LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z "$pages/$page" 2>&1 >/dev/null) || complain "$page: man fails"
+	[ -z "$warnings" ] || complain "$page: $warnings"
+	[ "$(text_of "$pages/$page" | wc -l)" -gt 40 ] || complain "$page: is too short to be true"
+done
+
+manual=$(mktemp "${TMPDIR:-/tmp}/cleat-manual-test.XXXXXX")
+text_of "$pages/cleat.1" >"$manual"
+trap 'rm -f "$manual"' EXIT
+
+# Of each verb: its own paragraph has every option that its own help has.
+verbs=0
+while read -r verb; do
+	verbs=$((verbs + 1))
+	# shellcheck disable=SC2086 # two words, or one
+	help=$("$cleat" $verb --help)
+	own=$(sed -n '/Common options:/q;p' <<<"$help" | grep -oE -- '^ +(-., )?--[a-z-]+' | grep -oE -- '--[a-z-]+' || true)
+	paragraph=$(awk -v head="cleat $verb" '
+		/^ +cleat [a-z]/ { inside = (index($0, head " ") || $0 ~ head "$") ? 1 : (blank ? 0 : inside) }
+		/^[A-Z]/ { inside = 0 }
+		{ blank = ($0 ~ /^ *$/); if (inside) print }' "$manual")
+	[ -n "$paragraph" ] || complain "cleat.1 does not tell of 'cleat $verb'"
+	for option in $own; do
+		grep -qE -- "$option( |,|$)" <<<"$paragraph" || complain "cleat.1: 'cleat $verb' lacks $option"
+	done
+done < <("$cleat" --help | sed -n 's/^  \([a-z][a-z ]*[a-z]\)  .*/\1/p')
+[ "$verbs" -ge 25 ] || complain "cleat --help lists only $verbs verbs"
+
+for option in $("$cleat" --help | sed -n '/Common options:/,$p' | grep -oE -- '--[a-z-]+'); do
+	grep -q -- "$option" "$manual" || complain "cleat.1 lacks $option"
+done
+for code in 0 1 2 3 4 5 6 7 8; do
+	sed -n '/^EXIT STATUS/,/^EXAMPLES/p' "$manual" | grep -qE "^ +$code  " || complain "cleat.1 lacks exit status $code"
+done
+
+text_of "$pages/cleatd.8" >"$manual"
+for option in $("$cleatd" --help | grep -oE -- '^ +(-., )?--[a-z-]+' | grep -oE -- '--[a-z-]+'); do
+	grep -q -- "$option" "$manual" || complain "cleatd.8 lacks $option"
+done
+
+text_of "$pages/cleatd.conf.5" >"$manual"
+for key in $("$cleatd" --help-config | sed -n 's/^  \([a-z][a-z_.]*\) .*/\1/p') uid mode ext4.inode_size xfs.log_size noatime; do
+	grep -qE "^ +$key( |$)" "$manual" || complain "cleatd.conf.5 lacks $key"
+done
+exit "$bad"
