@@ -3,11 +3,13 @@
 #include "sys/mount.h"
 
 #include "sys/hook.h"
+#include "sys/internal.h"
 #include "util/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -55,7 +57,7 @@ static enum cleat_code mount_error(const struct request *r, int e, struct cleat_
 
 	if (e == EUCLEAN || e == EBADMSG)
 		code = CLEAT_DATA_LOSS;
-	else if (e == ENODEV || e == ENOTBLK || e == ENOTDIR)
+	else if (e == ENOTBLK || e == ENOTDIR)
 		code = CLEAT_FAILED_PRECONDITION;
 	return cleat_error_set(err, code, "%s", plain.msg);
 }
@@ -86,6 +88,18 @@ static enum cleat_code configure(struct request *r, int fs_fd, struct cleat_erro
 	return e == 0 ? CLEAT_OK : mount_error(r, e, err);
 }
 
+/* EINVAL where no argument of the caller is to blame: by what is on the device, or at the target. */
+static enum cleat_code state_error(const struct request *r, int e, struct cleat_error *err)
+{
+	enum cleat_code code = mount_error(r, e, err);
+
+	if (e != EINVAL)
+		return code;
+	if (err)
+		err->code = CLEAT_FAILED_PRECONDITION;
+	return CLEAT_FAILED_PRECONDITION;
+}
+
 static enum cleat_code create_superblock(struct request *r, int fs_fd, struct cleat_error *err)
 {
 	int e = cleat_sys_step("fsconfig", r->device);
@@ -95,13 +109,10 @@ static enum cleat_code create_superblock(struct request *r, int fs_fd, struct cl
 	if (e == 0)
 		return CLEAT_OK;
 	read_words(r, fs_fd);
-	/* Here EINVAL speaks of what is on the device, not of an argument. */
-	enum cleat_code code = mount_error(r, e, err);
-	if (e != EINVAL)
-		return code;
-	if (err)
-		err->code = CLEAT_FAILED_PRECONDITION;
-	return CLEAT_FAILED_PRECONDITION;
+	if (e == EINVAL && r->words[0] == '\0')
+		snprintf(r->words, sizeof(r->words),
+			 "it holds no such file system, or an option does not fit it");
+	return state_error(r, e, err);
 }
 
 static unsigned attributes(unsigned flags)
@@ -143,7 +154,7 @@ static enum cleat_code attach(struct request *r, int fs_fd, struct cleat_error *
 	if (e == 0)
 		return CLEAT_OK;
 	snprintf(r->words, sizeof(r->words), "the target takes no mount");
-	return mount_error(r, e, err);
+	return state_error(r, e, err);
 }
 
 enum cleat_code cleat_sys_mount_device(const char *fstype, const char *device,
@@ -243,35 +254,45 @@ static int place_tree(int tree_fd, int target_fd, const char *what)
 	return e;
 }
 
-static enum cleat_code bind_error(int e, const char *what, struct cleat_error *err)
+/* What is bound, and whether it fits its target; sets is_device_out for a block device. */
+static enum cleat_code check_sorts(int source_fd, int target_fd, const char *what, bool *is_device_out,
+				   struct cleat_error *err)
 {
-	if (e == ENOTDIR)
+	struct stat source, target;
+
+	if (fstat(source_fd, &source) < 0)
+		return cleat_error_errno(err, errno, "bind '%s': stat the source", what);
+	if (fstat(target_fd, &target) < 0)
+		return cleat_error_errno(err, errno, "bind '%s': stat the target", what);
+	if (S_ISDIR(source.st_mode) != S_ISDIR(target.st_mode))
 		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
 				       "bind '%s': one is a directory, the other is not", what);
-	return cleat_error_errno(err, e, "bind '%s'", what);
+	*is_device_out = S_ISBLK(source.st_mode);
+	return CLEAT_OK;
 }
 
 enum cleat_code cleat_sys_bind(int source_fd, int target_fd, unsigned flags, const char *what,
 			       struct cleat_error *err)
 {
 	unsigned attr = attributes(flags);
-	struct stat st;
+	bool is_device = false;
+	enum cleat_code code = check_sorts(source_fd, target_fd, what, &is_device, err);
 
-	if (fstat(source_fd, &st) < 0)
-		return cleat_error_errno(err, errno, "stat the source of '%s'", what);
-	if (S_ISBLK(st.st_mode)) /* a device that may not be opened would be of no use */
+	if (code != CLEAT_OK)
+		return code;
+	if (is_device) /* a device that may not be opened would be of no use */
 		attr &= ~(unsigned)MOUNT_ATTR_NODEV;
 	cleat_autoclose int tree_fd =
 		open_tree(source_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	if (tree_fd < 0)
-		return bind_error(errno, what, err);
+		return cleat_error_errno(err, errno, "bind '%s'", what);
 	int e = attr ? set_attributes(tree_fd, attr, what) : 0;
 	bool old_kernel = e == ENOSYS;
 	if (e == 0 || old_kernel)
 		e = place_tree(tree_fd, target_fd, what);
 	if (e == 0 && old_kernel)
 		e = set_attributes_attached(tree_fd, attr, what);
-	return e == 0 ? CLEAT_OK : bind_error(e, what, err);
+	return e == 0 ? CLEAT_OK : cleat_error_errno(err, e, "bind '%s'", what);
 }
 
 /* ---- taking away
@@ -293,14 +314,17 @@ static enum cleat_code unmount(const char *target, int flags, struct cleat_error
 
 	if (e == 0 && umount2(target, flags) < 0)
 		e = errno;
-	if (e == 0 || e == ENOENT || e == ENOTDIR || (e == EINVAL && (injected || !is_still_mounted(target))))
+	if (e == 0 || e == ENOENT || e == ENOTDIR)
 		return CLEAT_OK;
-	cleat_error_errno(err, e, "unmount '%s'", target);
+	if (e == EINVAL && (injected || !is_still_mounted(target)))
+		return CLEAT_OK;
+	if (e == EINVAL)
+		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+				       "unmount '%s': this mount namespace may not undo it", target);
+	enum cleat_code code = cleat_error_errno(err, e, "unmount '%s'", target);
 	if (err && e == EBUSY)
 		err->retry = true;
-	if (e == EBUSY)
-		return CLEAT_FAILED_PRECONDITION;
-	return err ? err->code : CLEAT_INTERNAL;
+	return code;
 }
 
 enum cleat_code cleat_sys_unmount(const char *target, struct cleat_error *err)
@@ -423,6 +447,63 @@ enum cleat_code cleat_sys_stamp(char stamp[CLEAT_STAMP_BYTES], struct cleat_erro
 	return CLEAT_OK;
 }
 
+static bool take_id(const struct cleat_mount_entry *entry, void *arg)
+{
+	*(uint64_t *)arg = entry->id;
+	return false;
+}
+
+/* One mount id to be found in another table. */
+struct wanted {
+	uint64_t id;
+	bool found;
+};
+
+static bool match_id(const struct cleat_mount_entry *entry, void *arg)
+{
+	struct wanted *wanted = arg;
+
+	wanted->found = entry->id == wanted->id;
+	return !wanted->found;
+}
+
+/* Not everybody may look at process 1's namespaces, but its mount table is open to all, and a mount id
+ * belongs to one namespace alone. */
+static enum cleat_code compare_tables(bool *out, struct cleat_error *err)
+{
+	struct wanted wanted = { 0, false };
+	enum cleat_code code = cleat_sys_mounts(take_id, &wanted.id, err);
+
+	if (code == CLEAT_OK && wanted.id != 0)
+		code = cleat_sys_mounts_at("/proc/1/mountinfo", match_id, &wanted, err);
+	if (code == CLEAT_OK)
+		*out = wanted.found;
+	return code;
+}
+
+/* The identifier of the first mount that a process sees; -1 when it cannot be read. */
+static long first_mount_id(const char *mountinfo)
+{
+	char text[32] = "";
+	cleat_autoclose int fd = open(mountinfo, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return -1;
+	return strtol(text, NULL, 10);
+}
+
+/* Where namespaces of process 1 may not be looked at (ptrace(2), access mode checks), its mounts tell: no mount is in two namespaces. */
+static enum cleat_code compare_first_mounts(bool *out, struct cleat_error *err)
+{
+	const long ours = first_mount_id("/proc/self/mountinfo"), first = first_mount_id("/proc/1/mountinfo");
+
+	if (ours < 0 || first < 0)
+		return cleat_error_set(err, CLEAT_PERMISSION_DENIED,
+				       "neither the mount namespace of process 1 nor its mounts may be looked at");
+	*out = ours == first;
+	return CLEAT_OK;
+}
+
 enum cleat_code cleat_sys_in_init_namespace(bool *out, struct cleat_error *err)
 {
 	struct stat ours, first;
@@ -430,7 +511,7 @@ enum cleat_code cleat_sys_in_init_namespace(bool *out, struct cleat_error *err)
 	if (stat("/proc/self/ns/mnt", &ours) < 0)
 		return cleat_error_errno(err, errno, "stat '/proc/self/ns/mnt'");
 	if (stat("/proc/1/ns/mnt", &first) < 0)
-		return cleat_error_errno(err, errno, "stat '/proc/1/ns/mnt'");
+		return compare_first_mounts(out, err);
 	*out = ours.st_dev == first.st_dev && ours.st_ino == first.st_ino;
 	return CLEAT_OK;
 }
