@@ -6,6 +6,7 @@
 
 #define DEFAULT_FIRST_BACKOFF_MS 100
 #define DEFAULT_MAX_BACKOFF_MS 250
+#define CONNECT_LIMIT_MS 10000
 #define DEFAULT_REPLY_BYTES (4u << 20)
 #define UNPACKED_PER_WIRE_BYTE 16
 
@@ -43,7 +44,9 @@ static grpc_channel *make_channel(const struct cleat_rpc_client_config *config)
 	unsigned most = config->max_backoff_ms ? config->max_backoff_ms : DEFAULT_MAX_BACKOFF_MS;
 	grpc_arg args[] = {
 		number(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, first),
-		number(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, first),
+		/* In spite of its name this is how long one attempt to connect may take; a server that was
+		 * just started by its socket, on a busy machine, needs more than the back-off. */
+		number(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_LIMIT_MS),
 		number(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, most),
 		number(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
 		       config->max_reply_bytes ? config->max_reply_bytes : DEFAULT_REPLY_BYTES),
