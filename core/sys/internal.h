@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "sys/mount.h"
+
 /* INVALID_ARGUMENT unless name is one component that stays in its directory: not empty, no "/", not "." or
  * "..". */
 enum cleat_code cleat_sys_check_name(const char *name, struct cleat_error *err) CLEAT_MUST_CHECK;
@@ -19,5 +21,9 @@ int cleat_sys_open_beneath(int dirfd, const char *path, int flags, mode_t mode, 
  * directory that is not empty and one that is a mount point are FAILED_PRECONDITION; a path that leads out is
  * INVALID_ARGUMENT. */
 enum cleat_code cleat_sys_path_error(struct cleat_error *err, int errnum, const char *call, const char *path);
+
+/* As cleat_sys_mounts(), of another process's table ("/proc/1/mountinfo"). */
+enum cleat_code cleat_sys_mounts_at(const char *path, cleat_mount_fn fn, void *arg, struct cleat_error *err)
+	CLEAT_MUST_CHECK;
 
 #endif

@@ -42,8 +42,7 @@ static pthread_mutex_t *take_scan_lock(void)
 }
 #define with_scan_lock __attribute__((cleanup(unlock_cleanup), unused))
 
-/* ---- one device
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- one device ---- */
 
 /* The number and nothing after it of "loop7"; false for every other name. */
 static bool parse_name(const char *name, int *number_out)
@@ -147,8 +146,7 @@ static int ask_number(int number, struct status *out)
 	return fd < 0 ? -fd : read_status(fd, number, path, out);
 }
 
-/* ---- all devices
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- all devices ---- */
 
 /* Calls fn for every bound device, under the scan lock that the caller holds; fn returns false to stop. */
 static enum cleat_code scan(bool (*fn)(const struct status *s, void *arg), void *arg, struct cleat_error *err)
@@ -323,9 +321,7 @@ enum cleat_code cleat_sys_loop_get(int number, struct cleat_loop *loop_out, dev_
 	return CLEAT_OK;
 }
 
-/* ---- binding
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- binding ---- */
 
 /* One binding under way. */
 struct binding {
@@ -421,9 +417,7 @@ enum cleat_code cleat_sys_loop_bind(int image_fd, const char *image_path, unsign
 	return code == CLEAT_OK ? CLEAT_OK : err ? cleat_error_wrap(err, "image '%s'", image_path) : code;
 }
 
-/* ---- changing
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- changing ---- */
 
 enum cleat_code cleat_sys_loop_detach(const char *path, struct cleat_error *err)
 {

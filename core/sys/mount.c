@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -20,8 +19,7 @@
 #define WORDS_BYTES 256 /* of the kernel's own message */
 #define MAX_MESSAGES 32 /* read from one file system context */
 
-/* ---- mounting a device
- * ------------------------------------------------------------------------------------------- */
+/* ---- mounting a device ---- */
 
 /* One mount under way. */
 struct request {
@@ -168,12 +166,11 @@ enum cleat_code cleat_sys_mount_device(const char *fstype, const char *device,
 	if (target[0] != '/')
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "'%s' is not an absolute path", target);
 	cleat_autoclose int fs_fd = fsopen(fstype, FSOPEN_CLOEXEC);
-	if (fs_fd < 0) {
-		int e = errno;
-		snprintf(r.words, sizeof(r.words), "%s",
-			 e == ENODEV ? "the kernel has no such file system" : "");
-		return mount_error(&r, e, err);
-	}
+	if (fs_fd < 0 && errno == ENODEV)
+		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+				       "mount '%s': this kernel has no file system '%s'", device, fstype);
+	if (fs_fd < 0)
+		return mount_error(&r, errno, err);
 	enum cleat_code code = configure(&r, fs_fd, err);
 	if (code == CLEAT_OK)
 		code = create_superblock(&r, fs_fd, err);
@@ -182,8 +179,7 @@ enum cleat_code cleat_sys_mount_device(const char *fstype, const char *device,
 	return code;
 }
 
-/* ---- binding
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- binding ---- */
 
 /* The flags that mount(2) has for the attributes of mount_setattr(2). */
 static unsigned long old_flags(unsigned attr)
@@ -295,8 +291,7 @@ enum cleat_code cleat_sys_bind(int source_fd, int target_fd, unsigned flags, con
 	return e == 0 ? CLEAT_OK : cleat_error_errno(err, e, "bind '%s'", what);
 }
 
-/* ---- taking away
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- taking away ---- */
 
 /* EINVAL is "not a mount", but also a mount that this mount namespace may not undo. */
 static bool is_still_mounted(const char *target)
@@ -337,8 +332,7 @@ enum cleat_code cleat_sys_unmount_force(const char *target, struct cleat_error *
 	return unmount(target, MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW, err);
 }
 
-/* ---- a shared mount of our own
- * -------------------------------------------------------------------------------------- */
+/* ---- a shared mount of our own ---- */
 
 static int old_mount(const char *source, const char *path, unsigned long flags)
 {
@@ -377,8 +371,7 @@ enum cleat_code cleat_sys_make_shared(const char *path, struct cleat_error *err)
 	return e == 0 ? CLEAT_OK : cleat_error_errno(err, e, "make '%s' a shared mount", path);
 }
 
-/* ---- looking
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- looking ---- */
 
 enum cleat_code cleat_sys_look(int dirfd, const char *path, struct cleat_sys_place *out,
 			       struct cleat_error *err)
@@ -416,8 +409,7 @@ enum cleat_code cleat_sys_mount_is_read_only(const char *path, bool *out, struct
 	return CLEAT_OK;
 }
 
-/* ---- where this process is
- * ------------------------------------------------------------------------------------------ */
+/* ---- where this process is ---- */
 
 static enum cleat_code read_boot_id(char id[37], struct cleat_error *err)
 {
@@ -481,37 +473,14 @@ static enum cleat_code compare_tables(bool *out, struct cleat_error *err)
 	return code;
 }
 
-/* The identifier of the first mount that a process sees; -1 when it cannot be read. */
-static long first_mount_id(const char *mountinfo)
-{
-	char text[32] = "";
-	cleat_autoclose int fd = open(mountinfo, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		return -1;
-	return strtol(text, NULL, 10);
-}
-
-/* Where namespaces of process 1 may not be looked at (ptrace(2), access mode checks), its mounts tell: no mount is in two namespaces. */
-static enum cleat_code compare_first_mounts(bool *out, struct cleat_error *err)
-{
-	const long ours = first_mount_id("/proc/self/mountinfo"), first = first_mount_id("/proc/1/mountinfo");
-
-	if (ours < 0 || first < 0)
-		return cleat_error_set(err, CLEAT_PERMISSION_DENIED,
-				       "neither the mount namespace of process 1 nor its mounts may be looked at");
-	*out = ours == first;
-	return CLEAT_OK;
-}
-
 enum cleat_code cleat_sys_in_init_namespace(bool *out, struct cleat_error *err)
 {
 	struct stat ours, first;
 
 	if (stat("/proc/self/ns/mnt", &ours) < 0)
 		return cleat_error_errno(err, errno, "stat '/proc/self/ns/mnt'");
-	if (stat("/proc/1/ns/mnt", &first) < 0)
-		return compare_first_mounts(out, err);
+	if (stat("/proc/1/ns/mnt", &first) < 0) /* ptrace(2), access mode checks */
+		return compare_tables(out, err);
 	*out = ours.st_dev == first.st_dev && ours.st_ino == first.st_ino;
 	return CLEAT_OK;
 }

@@ -1,6 +1,7 @@
 /* mountinfo.c - see mount.h: /proc/self/mountinfo as entries. */
 #include "sys/mount.h"
 
+#include "sys/internal.h"
 #include "util/buf.h"
 #include "util/mem.h"
 
@@ -171,9 +172,10 @@ static bool has_changed(int fd)
 	return poll(&p, 1, 0) > 0 && (p.revents & (POLLPRI | POLLERR));
 }
 
-static enum cleat_code read_table(struct cleat_buf *table, bool *changed_out, struct cleat_error *err)
+static enum cleat_code read_table(const char *path, struct cleat_buf *table, bool *changed_out,
+				  struct cleat_error *err)
 {
-	cleat_autoclose int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	cleat_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char chunk[16384];
 	ssize_t got = -1;
 
@@ -181,7 +183,7 @@ static enum cleat_code read_table(struct cleat_buf *table, bool *changed_out, st
 		while ((got = TEMP_FAILURE_RETRY(read(fd, chunk, sizeof(chunk)))) > 0)
 			cleat_buf_add(table, chunk, (size_t)got);
 	if (got < 0)
-		return cleat_error_errno(err, errno, "read '/proc/self/mountinfo'");
+		return cleat_error_errno(err, errno, "read '%s'", path);
 	if (!cleat_buf_ok(table))
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED,
 				       "no room for the mount table (at most %u bytes)", MAX_TABLE_BYTES);
@@ -189,16 +191,21 @@ static enum cleat_code read_table(struct cleat_buf *table, bool *changed_out, st
 	return CLEAT_OK;
 }
 
-enum cleat_code cleat_sys_mounts(cleat_mount_fn fn, void *arg, struct cleat_error *err)
+enum cleat_code cleat_sys_mounts_at(const char *path, cleat_mount_fn fn, void *arg, struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf table = CLEAT_BUF_INIT(MAX_TABLE_BYTES);
 	bool changed = true;
 
 	for (int i = 0; changed && i < MAX_READS; i++) {
 		cleat_buf_clear(&table);
-		enum cleat_code code = read_table(&table, &changed, err);
+		enum cleat_code code = read_table(path, &table, &changed, err);
 		if (code != CLEAT_OK)
 			return code;
 	}
 	return table.data ? parse_table(table.data, table.len, fn, arg, err) : CLEAT_OK;
+}
+
+enum cleat_code cleat_sys_mounts(cleat_mount_fn fn, void *arg, struct cleat_error *err)
+{
+	return cleat_sys_mounts_at("/proc/self/mountinfo", fn, arg, err);
 }

@@ -28,8 +28,7 @@ extern char **environ;
 #define MAX_ENVIRON 4096
 #define PATH_VALUE_BYTES 4096
 
-/* ---- finding the tool
- * ------------------------------------------------------------------------------------------------ */
+/* ---- finding the tool ---- */
 
 static const char *const more_dirs[] = { "/usr/local/sbin", "/usr/local/bin", "/usr/sbin",
 					 "/usr/bin",	    "/sbin",	      "/bin" };
@@ -76,8 +75,7 @@ bool cleat_sys_have_tool(const char *name)
 	return find_tool(name, path);
 }
 
-/* ---- what the child gets
- * ---------------------------------------------------------------------------------------------- */
+/* ---- what the child gets ---- */
 
 /* The environment of the child: ours, but for the language and the places of tools. */
 struct environment {
@@ -238,8 +236,7 @@ static int spawn(const char *path, const char *const *argv, const struct handed 
 	return e;
 }
 
-/* ---- while it runs
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- while it runs ---- */
 
 static void take(struct stream *s, const char *bytes, size_t n)
 {
@@ -336,8 +333,7 @@ static int supervise(struct child *c, int64_t limit_ms, int *status_out)
 	return wait_error;
 }
 
-/* ---- what came of it
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- what came of it ---- */
 
 /* The last bytes as one tidy piece of text: blanks and control characters become single spaces, and what is
  * no UTF-8 becomes '?'. */

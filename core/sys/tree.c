@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 #define MAX_DEPTH 256 /* directories in one another; each holds one descriptor while it is emptied */
-#define MAX_PASSES 4  /* over one directory, when it fills again behind us or the file system skips entries  \
-		       */
+#define MAX_PASSES                                                                                           \
+	4 /* over one directory, when it fills again behind us or the file system skips entries              \
+	   */
 
 static enum cleat_code make_one(const char *path, mode_t mode, struct cleat_error *err)
 {
