@@ -18,9 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- opening
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- opening ---- */
 
 static void test_file__open_root_follows_configured_links_and_wants_a_directory(void **state)
 {
@@ -98,8 +96,7 @@ static void test_file__open_at_makes_files_with_their_mode(void **state)
 	lab_inject_off();
 }
 
-/* ---- directories and names
- * ---------------------------------------------------------------------------------------------- */
+/* ---- directories and names ---- */
 
 static void test_file__mkdir_path_makes_what_is_missing(void **state)
 {
@@ -202,8 +199,7 @@ static void test_file__rename_without_replacing_keeps_the_target(void **state)
 		   "'e'");
 }
 
-/* ---- reading and writing
- * -------------------------------------------------------------------------------------------------- */
+/* ---- reading and writing ---- */
 
 static void test_file__read_file_is_bounded_and_leaves_the_buffer_alone_on_failure(void **state)
 {
@@ -387,8 +383,7 @@ static void test_file__injected_errors_look_like_the_kernels(void **state)
 	assert_int_equal(cleat_sys_fsync(-1, "f", NULL), CLEAT_INTERNAL); /* an error may be NULL */
 }
 
-/* ---- owner, lock, space
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- owner, lock, space ---- */
 
 static void test_file__set_owner_is_exact(void **state)
 {
@@ -463,9 +458,7 @@ static void test_file__space_tells_what_statfs_tells(void **state)
 	lab_expect(cleat_sys_space(-1, "m", &space, &err), &err, CLEAT_INTERNAL, "statfs 'm'");
 }
 
-/* ---- copying
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- copying ---- */
 
 struct told {
 	uint64_t done, total;
@@ -591,9 +584,7 @@ static void test_file__clone_without_reflinks_is_unimplemented(void **state)
 	assert_int_equal(umount2(lab_join(lab, "m"), 0), 0);
 }
 
-/* ---- trees
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- trees ---- */
 
 static void test_file__remove_tree_takes_all_and_follows_nothing(void **state)
 {

@@ -3,6 +3,7 @@
 
 #include "sys/file.h"
 #include "sys/hook.h"
+#include "sys/loop.h"
 #include "sys/spawn.h"
 #include "util/clock.h"
 #include "util/mem.h"
@@ -22,8 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- injected errors
- * ----------------------------------------------------------------------------------------------- */
+/* ---- injected errors ---- */
 
 #define MAX_CALLS 64
 
@@ -81,8 +81,7 @@ int lab_steps(const char *call)
 	return 0;
 }
 
-/* ---- counting
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- counting ---- */
 
 int lab_count_fds(void)
 {
@@ -170,8 +169,7 @@ bool lab_no_loops(const struct lab *lab)
 	return true;
 }
 
-/* ---- the place
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the place ---- */
 
 static void detach_mount(const char *target)
 {
@@ -271,8 +269,7 @@ const char *lab_join(const struct lab *lab, const char *name)
 	return path;
 }
 
-/* ---- expecting
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- expecting ---- */
 
 void lab_expect(enum cleat_code got, const struct cleat_error *err, enum cleat_code code, const char *words)
 {
@@ -287,9 +284,7 @@ void lab_ok(enum cleat_code got, const struct cleat_error *err)
 		fail_msg("%s: %s", cleat_code_name(got), err->msg);
 }
 
-/* ---- files
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- files ---- */
 
 void lab_write(const struct lab *lab, const char *name, const char *text)
 {
@@ -338,4 +333,29 @@ void lab_run(const char *const *argv)
 
 	lab_ok(cleat_sys_spawn(&(struct cleat_spawn){ .argv = argv, .keep_fd = -1 }, NULL, 0, NULL, &err),
 	       &err);
+}
+
+static void format(const char *fs, const char *path)
+{
+	if (strcmp(fs, "ext4") == 0)
+		LAB_RUN("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-E",
+			"nodiscard,lazy_itable_init=1,lazy_journal_init=1", path);
+	else if (strcmp(fs, "xfs") == 0)
+		LAB_RUN("mkfs.xfs", "-q", "-f", "-K", "-s", "size=4096", path);
+	else
+		LAB_RUN("mkfs.btrfs", "-q", "-f", "-K", path);
+}
+
+void lab_image(const struct lab *lab, const char *name, const char *fs, uint64_t bytes,
+	       struct cleat_loop *loop_out)
+{
+	struct cleat_error err = CLEAT_ERROR_INIT;
+	int fd = lab_sparse(lab, name, bytes);
+
+	if (fs)
+		format(fs, lab_join(lab, name));
+	lab_ok(cleat_sys_loop_bind(fd, lab_join(lab, name), CLEAT_LOOP_AUTOCLEAR | CLEAT_LOOP_DIRECT_IO, 4096,
+				   loop_out, &err),
+	       &err);
+	close(fd);
 }

@@ -56,6 +56,11 @@ void lab_mkdir(const struct lab *lab, const char *name);
 int lab_sparse(const struct lab *lab, const char *name, uint64_t bytes); /* open read-write */
 bool lab_exists(const struct lab *lab, const char *name);
 void lab_read(const struct lab *lab, const char *name, char *text, size_t room);
+/* Makes a sparse image "<name>", formats it ("ext4", "xfs", "btrfs"; NULL: not) and binds it; loop_out->fd is
+ * the test's to close. */
+struct cleat_loop;
+void lab_image(const struct lab *lab, const char *name, const char *fs, uint64_t bytes,
+	       struct cleat_loop *loop_out);
 /* Runs a tool and fails the test when it fails. */
 void lab_run(const char *const *argv);
 #define LAB_RUN(...) lab_run((const char *const[]){ __VA_ARGS__, NULL })

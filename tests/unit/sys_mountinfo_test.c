@@ -207,8 +207,7 @@ static void test_mountinfo__refuses_more_than_its_limit(void **state)
 		   CLEAT_RESOURCE_EXHAUSTED, "larger than");
 }
 
-/* ---- the real table
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the real table ---- */
 
 struct found {
 	char target[256];
