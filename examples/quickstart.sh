@@ -109,7 +109,7 @@ prepare() {
 	title "Install what is missing, and build into $build"
 	"$tree/packaging/install-packages.sh" build
 	cmake -S "$tree" -B "$build" -G Ninja -DCLEAT_TESTS=OFF >"$build.log" 2>&1 || { cat "$build.log"; fail "cmake"; }
-	ninja -C "$build" cleatd cleat_command >>"$build.log" 2>&1 || { tail -n 40 "$build.log"; fail "the build"; }
+	ninja -C "$build" >>"$build.log" 2>&1 || { tail -n 40 "$build.log"; fail "the build"; }
 	rm -f "$build.log"
 	say "$("$build/bin/cleat" --version)"
 	work=$(mktemp -d "${CLEAT_QUICKSTART_DIR:-/var/tmp}/cleat-quickstart.XXXXXX")
