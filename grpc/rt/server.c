@@ -19,6 +19,8 @@
 #define STREAMS_PER_CONNECTION 256
 /* For calls to end when a server is freed without having been stopped. */
 #define LAST_RESORT_MS 5000
+/* How often a stop looks whether calls are left. */
+#define IDLE_CHECK_MS 50
 
 /* ---- new and free ---- */
 
@@ -269,6 +271,23 @@ static bool wait_for_cores(struct cleat_rpc_server *s, unsigned ms)
 	return true;
 }
 
+/* A client that is idle and does not look at its socket keeps its connection; once no call is left, none needs
+ * any grace. */
+static bool wait_for_calls(struct cleat_rpc_server *s, unsigned grace_ms)
+{
+	uint64_t until_us = cleat_rt_now_us() + (uint64_t)grace_ms * 1000;
+
+	for (;;) {
+		uint64_t now_us = cleat_rt_now_us();
+		unsigned left_ms = now_us < until_us ? (unsigned)((until_us - now_us) / 1000) : 0;
+
+		if (wait_for_cores(s, left_ms < IDLE_CHECK_MS ? left_ms : IDLE_CHECK_MS))
+			return true;
+		if (left_ms == 0 || atomic_load(&s->live) == 0)
+			return false;
+	}
+}
+
 static void cancel_all(struct cleat_rpc_server *s)
 {
 	for (struct cleat_rpc_role *r = s->roles; r; r = r->next)
@@ -302,7 +321,7 @@ enum cleat_code cleat_rpc_server_stop(struct cleat_rpc_server *s, unsigned grace
 		return CLEAT_OK;
 	s->stopped = true;
 	begin_shutdown(s);
-	bool down = wait_for_cores(s, grace_ms);
+	bool down = wait_for_calls(s, grace_ms);
 	struct timespec until = cleat_rt_after_ms(hard_ms);
 	if (!down) {
 		cancel_all(s);

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -172,6 +174,24 @@ static void test_stop__watchers_do_not_use_up_the_grace(void **state)
 	assert_int_equal(w.n, 2);
 	assert_int_equal(w.last, 2); /* NOT_SERVING */
 	assert_int_equal(w.code, CLEAT_UNAVAILABLE);
+}
+
+/* A client that is idle does not look at its socket, so it does not see that it should leave. */
+static void test_stop__idle_connections_do_not_use_up_the_grace(void **state)
+{
+	static const char greeting[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	cleat_autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	uint64_t start = lab_now_ms();
+	char settings;
+
+	(void)state;
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", lab.path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(write(fd, greeting, sizeof(greeting) - 1), sizeof(greeting) - 1);
+	assert_int_equal(read(fd, &settings, 1), 1);
+	lab_stop_server(&lab, 60000);
+	assert_true(lab_now_ms() - start < 20000);
 }
 
 /* ---- half-made servers ---- */
@@ -350,6 +370,7 @@ int main(int argc, char **argv)
 		LIVE(after_the_grace_calls_are_cancelled),
 		LIVE(new_calls_are_refused_while_old_ones_finish),
 		LIVE(watchers_do_not_use_up_the_grace),
+		LIVE(idle_connections_do_not_use_up_the_grace),
 		BARE(servers_that_never_ran_are_freed),
 		BARE(a_running_server_may_be_freed),
 		BARE(nothing_is_added_to_a_running_server),
