@@ -429,6 +429,7 @@ void pool_state_fill(const struct pool *p, struct cleat_pool_state *out)
 	snprintf(out->reason, sizeof(out->reason), "%s", p->phase == POOL_OPENING ? "still opening" : p->reason);
 	out->shared = p->id.shared;
 	out->online = p->phase == POOL_ONLINE;
+	out->opening = p->phase == POOL_OPENING;
 	out->read_only = p->id.read_only;
 	out->is_default = pool_by_name(p->e, "") == p;
 	out->capabilities = p->capabilities;

@@ -16,10 +16,22 @@
 #define REPLY_MAX_BYTES (3u << 20)
 
 struct watcher;
+struct parked;
 
 struct cleat_service {
 	Cleat__V1__Volumes_Service base; /* first: handlers get its address */
 	struct cleat_engine *engine;	 /* borrowed */
+
+	/* Of gate.c.  The lock is inside the engine's event lock and outside every call's. */
+	pthread_mutex_t gate_lock;
+	pthread_cond_t gate_wake;
+	struct parked *parked; /* calls that wait */
+	unsigned parked_count;
+	atomic_bool gate_open; /* set once, with the lock; read without */
+	bool gate_news;	       /* a pool came or was given up */
+	bool gate_quit;
+	pthread_t gate;
+	bool gating; /* the thread was started */
 
 	/* Of watch.c.  The lock is inside the engine's event lock and outside every call's. */
 	pthread_mutex_t watch_lock;
@@ -54,6 +66,17 @@ void service_on_list_parameters(Cleat__V1__Volumes_Service *base, const Cleat__V
 				Cleat__V1__ListParametersResponse_Closure done, void *call); /* params.c */
 void service_on_watch(Cleat__V1__Volumes_Service *base, const Cleat__V1__WatchRequest *in,
 		      Cleat__V1__Event_Closure done, void *call); /* watch.c */
+
+/* service.c: a thread with a small stack that takes no signals. */
+enum cleat_code service_thread(pthread_t *thread, void *(*fn)(void *), void *arg, struct cleat_error *err);
+
+/* gate.c */
+enum cleat_code service_gate_init(struct cleat_service *s, struct cleat_rpc_server *server,
+				  struct cleat_error *err);
+void service_gate_done(struct cleat_service *s);
+/* True: the call waits, and the method will be invoked anew; the handler must return at once. */
+bool service_gate(struct cleat_service *s, struct cleat_rpc_call *call, const ProtobufCMessage *in,
+		  const char *method);
 
 /* watch.c */
 enum cleat_code service_watch_init(struct cleat_service *s, struct cleat_rpc_server *server,

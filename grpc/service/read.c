@@ -120,6 +120,8 @@ static void on_get_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__Get
 	struct cleat_volume_state v;
 
 	(void)done;
+	if (service_gate(service_of(base), call, &in->base, "GetVolume"))
+		return;
 	note(call, in->volume);
 	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
 	if (cleat_volume_get(service_of(base)->engine, in->volume, in->scope, CLEAT_KIND_VOLUME, &v, &err)) {
@@ -140,6 +142,8 @@ static void on_get_snapshot(Cleat__V1__Volumes_Service *base, const Cleat__V1__G
 	struct cleat_volume_state v;
 
 	(void)done;
+	if (service_gate(service_of(base), call, &in->base, "GetSnapshot"))
+		return;
 	note(call, in->snapshot);
 	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
 	if (cleat_volume_get(service_of(base)->engine, in->snapshot, in->scope, CLEAT_KIND_SNAPSHOT, &v,
@@ -230,7 +234,8 @@ static void on_list_volumes(Cleat__V1__Volumes_Service *base, const Cleat__V1__L
 	};
 
 	(void)done;
-	list(service_of(base), call, &query);
+	if (!service_gate(service_of(base), call, &in->base, "ListVolumes"))
+		list(service_of(base), call, &query);
 }
 
 static void on_list_snapshots(Cleat__V1__Volumes_Service *base, const Cleat__V1__ListSnapshotsRequest *in,
@@ -247,6 +252,8 @@ static void on_list_snapshots(Cleat__V1__Volumes_Service *base, const Cleat__V1_
 	};
 
 	(void)done;
+	if (service_gate(service_of(base), call, &in->base, "ListSnapshots"))
+		return;
 	note(call, in->volume);
 	list(service_of(base), call, &query);
 }
@@ -300,6 +307,8 @@ static void on_list_claims(Cleat__V1__Volumes_Service *base, const Cleat__V1__Li
 	char id[CLEAT_ID_MAX_BYTES + 1];
 
 	(void)done;
+	if (service_gate(s, call, &in->base, "ListClaims"))
+		return;
 	note(call, in->volume);
 	if (claims_of(s, in, id, &err)) {
 		cleat_rpc_call_fail_error(call, &err);

@@ -1,7 +1,26 @@
 /* service.c - see service.h. */
 #include "service/internal.h"
 
+#include <signal.h>
 #include <stdlib.h>
+
+#define STACK_BYTES (256u << 10)
+
+enum cleat_code service_thread(pthread_t *thread, void *(*fn)(void *), void *arg, struct cleat_error *err)
+{
+	pthread_attr_t attr;
+	sigset_t all, before;
+	int e;
+
+	sigfillset(&all);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	e = pthread_create(thread, &attr, fn, arg);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	return e ? cleat_error_errno(err, e, "start a thread of the service") : CLEAT_OK;
+}
 
 enum cleat_code cleat_service_new(struct cleat_engine *engine, struct cleat_rpc_server *server,
 				  struct cleat_service **service_out, struct cleat_error *err)
@@ -17,9 +36,12 @@ enum cleat_code cleat_service_new(struct cleat_engine *engine, struct cleat_rpc_
 	service_set_reading(&s->base);
 	s->base.list_parameters = service_on_list_parameters;
 	s->base.watch = service_on_watch;
-	if (service_watch_init(s, server, err)) {
+	/* Both, so that both can be undone. */
+	enum cleat_code watch = service_watch_init(s, server, err);
+	enum cleat_code gate = service_gate_init(s, server, watch == CLEAT_OK ? err : NULL);
+	if (watch != CLEAT_OK || gate != CLEAT_OK) {
 		cleat_service_free(s);
-		return err->code;
+		return watch != CLEAT_OK ? watch : gate;
 	}
 	*service_out = s;
 	return CLEAT_OK;
@@ -41,6 +63,7 @@ void cleat_service_free(struct cleat_service *s)
 {
 	if (!s)
 		return;
+	service_gate_done(s);
 	service_watch_done(s);
 	free(s);
 }

@@ -6,8 +6,6 @@
  */
 #include "service/internal.h"
 
-#include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +13,6 @@
  * has read them. */
 #define MAX_UNREAD 8192
 #define MAX_WATCHERS 64
-#define REAPER_STACK_BYTES (256u << 10)
 
 struct watcher {
 	struct cleat_call_note note; /* first: see calllog.h */
@@ -224,6 +221,8 @@ void service_on_watch(Cleat__V1__Volumes_Service *base, const Cleat__V1__WatchRe
 	struct watcher *w;
 
 	(void)done;
+	if (service_gate(s, call, &in->base, "Watch"))
+		return;
 	if (watcher_new(s, call, &w, &err)) {
 		cleat_rpc_call_fail_error(call, &err);
 		return;
@@ -241,33 +240,16 @@ void service_on_watch(Cleat__V1__Volumes_Service *base, const Cleat__V1__WatchRe
 
 /* ---- life ---- */
 
-static enum cleat_code start_reaper(struct cleat_service *s, struct cleat_error *err)
-{
-	pthread_attr_t attr;
-	sigset_t all, before;
-	int e;
-
-	sigfillset(&all);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, REAPER_STACK_BYTES);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	e = pthread_create(&s->reaper, &attr, run_reaper, s);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	if (e)
-		return cleat_error_errno(err, e, "start a thread for the watchers");
-	s->reaping = true;
-	return CLEAT_OK;
-}
-
 enum cleat_code service_watch_init(struct cleat_service *s, struct cleat_rpc_server *server,
 				   struct cleat_error *err)
 {
 	pthread_mutex_init(&s->watch_lock, NULL);
 	pthread_cond_init(&s->watch_wake, NULL);
-	if (cleat_rpc_server_on_stop(server, end_all, s, err))
+	if (cleat_rpc_server_on_stop(server, end_all, s, err) ||
+	    service_thread(&s->reaper, run_reaper, s, err))
 		return err->code;
-	return start_reaper(s, err);
+	s->reaping = true;
+	return CLEAT_OK;
 }
 
 void service_watch_done(struct cleat_service *s)
