@@ -349,6 +349,18 @@ static enum cleat_code choose_target(struct op *op, struct target *out, struct c
 	return out->parent_fd >= 0 ? CLEAT_OK : cleat_error_errno(err, errno, "open '%s'", op->e->publish_dir);
 }
 
+/* A claim whose witness is not there would be stale from the start. */
+static enum cleat_code check_witness(const struct cleat_witness *w, struct cleat_error *err)
+{
+	const uint64_t ticks = w->pid ? start_ticks_of(w->pid) : 0;
+
+	if (w->pid && (ticks == 0 || (w->start_ticks && w->start_ticks != ticks)))
+		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "the witness, process %lld, does not run", (long long)w->pid);
+	if (*w->cgroup && access(w->cgroup, F_OK))
+		return cleat_error_errno(err, errno, "the witness, cgroup '%s'", w->cgroup);
+	return CLEAT_OK;
+}
+
 static enum cleat_code make_wish(struct op *op, const struct cleat_record *rec, struct wish *w, struct cleat_error *err)
 {
 	const struct cleat_request *req = &op->req;
@@ -361,6 +373,8 @@ static enum cleat_code make_wish(struct op *op, const struct cleat_record *rec, 
 	w->mode = req->mode	   ? req->mode
 		  : w->read_only ? CLEAT_MODE_SINGLE_NODE_READER_ONLY
 				   : CLEAT_MODE_SINGLE_NODE_WRITER;
+	if (check_witness(&req->witness, err))
+		return err->code;
 	if (*req->target ? target_check(op->e, req, &w->target, err) : choose_target(op, &w->target, err))
 		return err->code;
 	if (w->block && req->mount_options->count)
@@ -426,6 +440,19 @@ static struct claim *claim_new(const struct op *op, const struct wish *w, bool m
 	return c;
 }
 
+static enum cleat_code say_taken(struct op *op, const char *path, struct cleat_error *err)
+{
+	struct node_volume *holder = NULL;
+	char by[CLEAT_ID_MAX_BYTES + 160] = "";
+
+	pthread_mutex_lock(&op->e->lock);
+	const struct claim *c = claim_by_target(op->e, path, &holder);
+	if (c)
+		snprintf(by, sizeof(by), ", of volume '%s' by '%.120s'", holder->id, *c->owner ? c->owner : "unknown");
+	pthread_mutex_unlock(&op->e->lock);
+	return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "target '%s' is a mount point already%s", path, by);
+}
+
 static enum cleat_code check_place(struct op *op, const struct wish *w, const struct cleat_sys_place *place, struct cleat_error *err)
 {
 	const char *path = w->target.path;
@@ -434,17 +461,8 @@ static enum cleat_code check_place(struct op *op, const struct wish *w, const st
 		return CLEAT_OK;
 	if (S_ISLNK(place->mode))
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "target '%s' is a symlink: give the real path", path);
-	if (place->is_mount_root) {
-		struct node_volume *holder;
-		pthread_mutex_lock(&op->e->lock);
-		bool known = claim_by_target(op->e, path, &holder) != NULL;
-		char id[CLEAT_ID_MAX_BYTES + 1] = "";
-		if (known)
-			snprintf(id, sizeof(id), "%s", holder->id);
-		pthread_mutex_unlock(&op->e->lock);
-		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "target '%s' is a mount point already%s%s%s", path,
-				       known ? ", of volume '" : "", id, known ? "'" : "");
-	}
+	if (place->is_mount_root)
+		return say_taken(op, path, err);
 	if (w->block ? S_ISDIR(place->mode) : !S_ISDIR(place->mode))
 		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "target '%s' is %s", path,
 				       w->block ? "a directory: block access needs a file" : "not a directory");

@@ -246,10 +246,12 @@ enum cleat_code verb_create(struct op *op, struct cleat_error *err)
 	const char *fs = wished_fs(op);
 	bool found;
 
-	if (check_wish(op, fs, err) || answer_existing(op, &found, err))
+	if (answer_existing(op, &found, err))
 		return err->code;
 	if (found)
 		return CLEAT_OK;
+	if (check_wish(op, fs, err))
+		return err->code;
 	if (*op->req.source) {
 		if (pool_take(op, &source, err) || check_source(op, source, fs, err))
 			return err->code;
