@@ -1,6 +1,8 @@
 /* client.c - the channel of a client: its settings, its watcher, its queues, its end. */
 #include "rt/client_internal.h"
 
+#include "rt/core.h"
+
 #include <grpc/support/time.h>
 #include <string.h>
 
@@ -86,7 +88,7 @@ enum cleat_code cleat_rpc_client_new(const struct cleat_rpc_client_config *confi
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->watch_lock, NULL);
 	c->max_unpacked_bytes = UNPACKED_PER_WIRE_BYTE * (size_t)reply_bytes;
-	grpc_init();
+	cleat_rt_core_init();
 	c->channel = make_channel(config);
 	enum cleat_code code = config->watch ? start_watcher(c, err) : CLEAT_OK;
 	if (code != CLEAT_OK)
@@ -135,7 +137,7 @@ void cleat_rpc_client_free(struct cleat_rpc_client *c)
 	pthread_mutex_destroy(&c->lock);
 	pthread_mutex_destroy(&c->watch_lock);
 	free(c);
-	grpc_shutdown_blocking();
+	cleat_rt_core_shutdown();
 }
 
 /* ---- queues ---- */

@@ -1,6 +1,8 @@
 /* server.c - a server's life: made, started, stopped in order, freed. */
 #include "rt/internal.h"
 
+#include "rt/core.h"
+
 #include <grpc/compression.h>
 #include <grpc/support/time.h>
 #include <string.h>
@@ -64,7 +66,7 @@ enum cleat_code cleat_rpc_server_new(const struct cleat_rpc_server_config *confi
 	s->config = *config;
 	s->wake_fd = -1;
 	set_defaults(&s->config);
-	grpc_init();
+	cleat_rt_core_init();
 	enum cleat_code code = init_server(s, err);
 	if (code != CLEAT_OK) {
 		cleat_rpc_server_free(s);
@@ -124,7 +126,7 @@ void cleat_rpc_server_free(struct cleat_rpc_server *s)
 	free(s->peers.of);
 	free(s->pollers);
 	free(s);
-	grpc_shutdown_blocking();
+	cleat_rt_core_shutdown();
 }
 
 unsigned cleat_rpc_server_calls(struct cleat_rpc_server *s)
@@ -271,8 +273,8 @@ static bool wait_for_cores(struct cleat_rpc_server *s, unsigned ms)
 	return true;
 }
 
-/* A client that is idle and does not look at its socket keeps its connection; once no call is left, none needs
- * any grace. */
+/* A client that is idle and does not look at its socket keeps its connection; once no call is left, none
+ * needs any grace. */
 static bool wait_for_calls(struct cleat_rpc_server *s, unsigned grace_ms)
 {
 	uint64_t until_us = cleat_rt_now_us() + (uint64_t)grace_ms * 1000;
