@@ -408,6 +408,8 @@ static enum cleat_code run(struct child *c, const struct cleat_spawn *how, const
 	if (e == 0)
 		e = spawn(path, how->argv, &handed, &c->pid);
 	handed_done(&handed);
+	if (e == EAGAIN) /* a limit on processes, as fork(2) calls it */
+		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "start '%s': too many processes", path);
 	if (e)
 		return cleat_error_errno(err, e, "start '%s'", path);
 	open_pid(c);
