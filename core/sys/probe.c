@@ -1,11 +1,14 @@
 /* probe.c - see probe.h. */
 #include "sys/probe.h"
 
+#include "util/text.h"
+
 #include <blkid/blkid.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static void probe_cleanup(blkid_probe *probe)
 {
@@ -17,8 +20,10 @@ static void take_value(blkid_probe probe, const char *name, char *out, size_t ro
 {
 	const char *value = NULL;
 
-	if (blkid_probe_lookup_value(probe, name, &value, NULL) == 0 && value)
-		snprintf(out, room, "%s", value);
+	/* What somebody wrote on a device is shown to people only when it is text. */
+	if (blkid_probe_lookup_value(probe, name, &value, NULL) == 0 && value &&
+	    cleat_text_is_clean(value, strlen(value)))
+		snprintf(out, room, "%.*s", cleat_text_cut(value, (int)room - 1), value);
 }
 
 /* Signatures with a wrong checksum count: something damaged is not empty. */
@@ -31,6 +36,15 @@ static int set_up(blkid_probe probe, int fd)
 	    blkid_probe_enable_partitions(probe, 1) < 0)
 		return errno ? errno : EIO;
 	return 0;
+}
+
+/* libblkid takes some failures of reading (a locked self-encrypting disk, a descriptor that cannot be read)
+ * for the absence of signatures. */
+static int check_readable(int fd)
+{
+	char byte;
+
+	return TEMP_FAILURE_RETRY(pread(fd, &byte, 1, 0)) < 0 ? errno : 0;
 }
 
 static void take_content(blkid_probe probe, struct cleat_sys_content *content)
@@ -57,7 +71,9 @@ enum cleat_code cleat_sys_probe(int fd, const char *what, struct cleat_sys_conte
 	auto_probe blkid_probe probe = blkid_new_probe();
 	if (!probe)
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
-	int e = set_up(probe, fd);
+	int e = check_readable(fd);
+	if (e == 0)
+		e = set_up(probe, fd);
 	if (e)
 		return cleat_error_errno(err, e, "probe '%s'", what);
 	errno = 0;
