@@ -352,6 +352,20 @@ static int configure(const struct binding *b, int fd, const char *path)
 	return configure(&buffered, fd, path);
 }
 
+/* What BLKROSET once said of a device stays when its image goes, and would make the next one read-only. */
+static int forget_read_only(int fd, const char *path)
+{
+	int read_only = 0;
+
+	if (ioctl(fd, BLKROGET, &read_only) < 0)
+		return errno;
+	if (!read_only)
+		return 0;
+	int e = cleat_sys_step("ioctl(BLKROSET)", path);
+	read_only = 0;
+	return e == 0 && ioctl(fd, BLKROSET, &read_only) < 0 ? errno : e;
+}
+
 /* Binds the image to the device that is free now.  EBUSY, ENXIO, ENODEV, ENOENT: somebody else has it, take
  * the next. */
 static int bind_next(const struct binding *b, struct cleat_loop *loop_out)
@@ -373,6 +387,8 @@ static int bind_next(const struct binding *b, struct cleat_loop *loop_out)
 	e = configure(b, fd, path);
 	if (e == 0)
 		e = read_status(fd, number, path, &s);
+	if (e == 0 && !s.loop.read_only)
+		e = forget_read_only(fd, path);
 	if (e)
 		return e;
 	*loop_out = s.loop;

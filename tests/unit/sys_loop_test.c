@@ -465,6 +465,30 @@ static void test_loop__a_device_can_be_made_read_only(void **state)
 	close(loop.fd);
 }
 
+/* The kernel keeps that mark of a device when the image goes, so the next image there must not inherit it. */
+static void test_loop__a_device_that_was_read_only_is_not_for_the_next_image(void **state)
+{
+	const struct lab *lab = *state;
+	struct cleat_error err = CLEAT_ERROR_INIT;
+	cleat_autoclose int fd = lab_sparse(lab, "image", 8 * LAB_MIB);
+	struct cleat_loop first, next;
+	char text[8];
+
+	for (int i = 0; i < 50; i++) {
+		bind_ok(fd, "image", CLEAT_LOOP_AUTOCLEAR, &first);
+		lab_ok(cleat_sys_block_set_read_only(first.path, true, &err), &err);
+		close(first.fd);
+		bind_ok(fd, "image", CLEAT_LOOP_AUTOCLEAR, &next);
+		read_sysfs(&next, "ro", text, sizeof(text));
+		assert_string_equal(text, "0");
+		close(next.fd);
+		if (next.number == first.number)
+			return;
+	}
+	print_message("other programs took the freed device each time\n");
+	skip();
+}
+
 /* ---- all devices ---- */
 
 struct listing {
@@ -643,6 +667,7 @@ int main(void)
 		LAB_TEST(test_loop__detach_of_a_mounted_device_waits_for_the_unmount),
 		LAB_TEST(test_loop__the_size_follows_the_image),
 		LAB_TEST(test_loop__a_device_can_be_made_read_only),
+		LAB_TEST(test_loop__a_device_that_was_read_only_is_not_for_the_next_image),
 		LAB_TEST(test_loop__each_tells_every_device_with_its_image),
 		LAB_TEST(test_loop__threads_that_bind_one_image_share_one_device),
 		LAB_TEST(test_loop__a_missing_device_node_is_made),
