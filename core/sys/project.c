@@ -54,7 +54,7 @@ enum cleat_code cleat_sys_project_set(int fd, uint32_t id, const char *what, str
 
 static int control(int fd, const char *device, int command, uint32_t id, struct dqblk *block)
 {
-	unsigned request = (unsigned)QCMD(command, PRJQUOTA);
+	unsigned request = QCMD((unsigned)command, (unsigned)PRJQUOTA);
 
 	if (syscall(SYS_quotactl_fd, fd, request, id, block) == 0)
 		return 0;
