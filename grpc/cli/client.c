@@ -9,9 +9,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* gRPC gives a connection the first back-off as its time limit.  A refused one ends at once all the same; a
- * busy machine needs time. */
-#define CONNECT_TIMEOUT_MS 10000
 #define REPLY_MAX_BYTES (64u << 20) /* a page of volumes with all their labels */
 
 const char *cli_socket(const struct cli *cli)
@@ -34,10 +31,7 @@ enum cleat_code cli_connect(struct cli *cli, struct cleat_error *err)
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
 				       "socket path '%s' is empty or longer than 107 bytes", path);
 	snprintf(target, sizeof(target), "unix:%s", path);
-	struct cleat_rpc_client_config config = { .target = target,
-						  .max_reply_bytes = REPLY_MAX_BYTES,
-						  .first_backoff_ms = CONNECT_TIMEOUT_MS,
-						  .max_backoff_ms = CONNECT_TIMEOUT_MS };
+	struct cleat_rpc_client_config config = { .target = target, .max_reply_bytes = REPLY_MAX_BYTES };
 	return cleat_rpc_client_new(&config, &cli->client, err);
 }
 
