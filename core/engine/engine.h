@@ -67,6 +67,15 @@ enum pool_phase {
 	POOL_OFFLINE,
 };
 
+/* A creation that failed may have been carried out all the same (its answer was lost): who asks again gets the same key, so that the
+ * backend can tell. */
+struct unfinished {
+	struct unfinished *next;
+	enum cleat_kind kind;
+	char *scope, *name;
+	char key[CLEAT_KEY_MAX_BYTES + 1];
+};
+
 struct lane {
 	struct op *head, **tail; /* waiting for a thread */
 	unsigned queued, threads, idle, busy, left_behind;
@@ -88,7 +97,10 @@ struct pool {
 	unsigned capabilities;
 	char reason[CLEAT_ERROR_TEXT_BYTES];
 	int64_t retry_at_ms; /* monotonic; next attempt to open while offline */
-	int64_t probe_at_ms;
+	int64_t probe_at_ms; /* monotonic; next look whether it is still there */
+	int64_t looked_at_ms; /* monotonic; when one of the two last ended */
+	struct unfinished *unfinished; /* creations whose outcome is not known */
+	size_t unfinished_count;
 	bool probing;
 	struct index index;
 	struct cleat_pool_space space;
@@ -241,6 +253,13 @@ enum cleat_code pool_check_config(const struct cleat_pool_config *cfg, struct cl
 enum cleat_code pool_run_open(struct op *op, struct cleat_error *err);
 enum cleat_code pool_run_probe(struct op *op, struct cleat_error *err);
 enum cleat_code pool_refresh_space(struct op *op, struct cleat_error *err);
+/* With the lock: the next probe or attempt to open is due at once, though not more than once a second. */
+void pool_hurry(struct pool *p);
+/* The key for a new volume or snapshot of that name: a new one, or that of a creation which may have been carried out. */
+enum cleat_code pool_key_take(struct pool *p, const struct cleat_record *wish, char key[CLEAT_KEY_MAX_BYTES + 1],
+			      struct cleat_error *err);
+/* The creation is done: the next one of that name is another. */
+void pool_key_done(struct pool *p, const struct cleat_record *stored);
 void pool_make_id(const struct pool *p, const char *key, char id[CLEAT_ID_MAX_BYTES + 1]);
 void pool_state_fill(const struct pool *p, struct cleat_pool_state *out); /* with the lock */
 /* Replaces the indexed record after the backend stored it. */

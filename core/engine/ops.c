@@ -321,6 +321,8 @@ void ops_run(struct op *op)
 	unstick(op);
 	op->err = err;
 	op->err.code = code;
+	if (code == CLEAT_UNAVAILABLE && op->pool->phase == POOL_ONLINE)
+		pool_hurry(op->pool); /* is it still there? */
 	if (code && op->again_ms > 0 && !e->closing) {
 		op->phase = OP_AGAIN;
 		op->again_at_ms = cleat_time_mono_ms() + op->again_ms;

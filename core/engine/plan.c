@@ -134,10 +134,12 @@ static bool changes_storage(int verb)
 
 static enum cleat_code check_pool(const struct op *op, struct cleat_error *err)
 {
-	const struct pool *p = op->pool;
+	struct pool *p = op->pool;
 
 	if (p == op->e->own || only_releases(op->verb) || p->phase == POOL_OPENING)
 		return CLEAT_OK; /* opening: blocker() makes the operation wait */
+	if (p->phase == POOL_OFFLINE)
+		pool_hurry(p); /* somebody wants it: look sooner whether it is back */
 	if (p->phase == POOL_OFFLINE)
 		return cleat_error_set(err, CLEAT_UNAVAILABLE, "pool '%s' is offline: %s", p->name, p->reason);
 	if (p->id.read_only && changes_storage(op->verb))
@@ -323,6 +325,9 @@ void state_fill(struct cleat_engine *e, struct pool *p, struct entry *en, struct
 	out->stuck_since_ms = en->stuck_since_ms;
 	if (en->broken)
 		snprintf(out->problem, sizeof(out->problem), "%s", en->broken);
+	else if (en->rec->format > CLEAT_RECORD_FORMAT)
+		snprintf(out->problem, sizeof(out->problem), "its record has format %u, newer than this release's %d: read-only",
+			 en->rec->format, CLEAT_RECORD_FORMAT);
 }
 
 void cleat_volume_state_done(struct cleat_volume_state *v)

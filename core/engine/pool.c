@@ -7,11 +7,14 @@
 #include "layers/layer.h"
 #include "sys/file.h"
 #include "util/buf.h"
+#include "util/ids.h"
 
 #define OPEN_LIMIT_MS 120000
 #define SCAN_LIMIT_MS 120000
 #define SPACE_LIMIT_MS 10000
 #define PROBE_LIMIT_MS 10000
+#define HURRY_MS 1000
+#define MAX_UNFINISHED 256
 
 /* ---- configuration ---------------------------------------------------------------------------------------------------------------- */
 
@@ -80,6 +83,17 @@ struct pool *pool_new(struct cleat_engine *e, const struct cleat_pool_config *cf
 	return p;
 }
 
+static void drop_unfinished(struct pool *p, struct unfinished **at)
+{
+	struct unfinished *u = *at;
+
+	*at = u->next;
+	p->unfinished_count--;
+	free(u->scope);
+	free(u->name);
+	free(u);
+}
+
 void pool_free(struct pool *p)
 {
 	if (!p)
@@ -87,6 +101,8 @@ void pool_free(struct pool *p)
 	if (p->instance)
 		p->backend->close(p->instance);
 	index_clear(&p->index);
+	while (p->unfinished)
+		drop_unfinished(p, &p->unfinished);
 	pthread_cond_destroy(&p->lane.work);
 	free(p->cfg.name);
 	free(p->cfg.backend);
@@ -132,6 +148,68 @@ enum cleat_code pool_put(struct pool *p, struct cleat_record *rec, struct cleat_
 	enum cleat_code code = index_put(&p->index, rec, NULL, err);
 	pthread_mutex_unlock(&p->e->lock);
 	return code;
+}
+
+static struct unfinished **find_unfinished(struct pool *p, const struct cleat_record *rec)
+{
+	struct unfinished **at = &p->unfinished;
+
+	while (*at && ((*at)->kind != rec->kind || strcmp((*at)->name, rec->name) != 0 || strcmp((*at)->scope, rec->scope) != 0))
+		at = &(*at)->next;
+	return at;
+}
+
+static struct unfinished *remember(struct pool *p, const struct cleat_record *wish)
+{
+	struct unfinished *u = calloc(1, sizeof(*u));
+
+	if (!u || !(u->name = strdup(wish->name)) || !(u->scope = strdup(wish->scope))) {
+		if (u)
+			free(u->name);
+		free(u);
+		return NULL;
+	}
+	u->kind = wish->kind;
+	cleat_id_new_key(u->key);
+	u->next = p->unfinished;
+	p->unfinished = u;
+	p->unfinished_count++;
+	return u;
+}
+
+/* The oldest are at the end. */
+static void forget_oldest(struct pool *p)
+{
+	struct unfinished **at = &p->unfinished;
+
+	if (p->unfinished_count <= MAX_UNFINISHED)
+		return;
+	while ((*at)->next)
+		at = &(*at)->next;
+	drop_unfinished(p, at);
+}
+
+enum cleat_code pool_key_take(struct pool *p, const struct cleat_record *wish, char key[CLEAT_KEY_MAX_BYTES + 1],
+			      struct cleat_error *err)
+{
+	pthread_mutex_lock(&p->e->lock);
+	struct unfinished *u = *find_unfinished(p, wish);
+	if (!u)
+		u = remember(p, wish);
+	if (u)
+		snprintf(key, CLEAT_KEY_MAX_BYTES + 1, "%s", u->key);
+	forget_oldest(p);
+	pthread_mutex_unlock(&p->e->lock);
+	return u ? CLEAT_OK : cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+void pool_key_done(struct pool *p, const struct cleat_record *stored)
+{
+	pthread_mutex_lock(&p->e->lock);
+	struct unfinished **at = find_unfinished(p, stored);
+	if (*at)
+		drop_unfinished(p, at);
+	pthread_mutex_unlock(&p->e->lock);
 }
 
 static const char *op_key(const struct op *op)
@@ -335,8 +413,8 @@ static void set_phase(struct pool *p, enum pool_phase phase, const char *reason)
 	const bool changed = p->phase != phase;
 	p->phase = phase;
 	p->ever_opened = p->ever_opened || phase == POOL_ONLINE;
-	p->retry_at_ms = cleat_time_mono_ms() + PROBE_EVERY_MS;
-	p->probe_at_ms = p->retry_at_ms;
+	p->looked_at_ms = cleat_time_mono_ms();
+	p->retry_at_ms = p->probe_at_ms = p->looked_at_ms + PROBE_EVERY_MS;
 	snprintf(p->reason, sizeof(p->reason), "%s", reason);
 	pthread_mutex_unlock(&p->e->lock);
 	if (!changed)
@@ -366,6 +444,17 @@ enum cleat_code pool_run_open(struct op *op, struct cleat_error *err)
 	return CLEAT_OK;
 }
 
+void pool_hurry(struct pool *p)
+{
+	const int64_t soon = p->looked_at_ms + HURRY_MS;
+
+	if (soon < p->retry_at_ms)
+		p->retry_at_ms = soon;
+	if (soon < p->probe_at_ms)
+		p->probe_at_ms = soon;
+	pthread_cond_signal(&p->e->timer_wake);
+}
+
 enum cleat_code pool_run_probe(struct op *op, struct cleat_error *err)
 {
 	struct pool *p = op->pool;
@@ -377,7 +466,8 @@ enum cleat_code pool_run_probe(struct op *op, struct cleat_error *err)
 		return err->code;
 	}
 	pthread_mutex_lock(&p->e->lock);
-	p->probe_at_ms = cleat_time_mono_ms() + PROBE_EVERY_MS;
+	p->looked_at_ms = cleat_time_mono_ms();
+	p->probe_at_ms = p->looked_at_ms + PROBE_EVERY_MS;
 	pthread_mutex_unlock(&p->e->lock);
 	return p->instance ? pool_refresh_space(op, err) : CLEAT_OK;
 }

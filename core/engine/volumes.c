@@ -8,7 +8,6 @@
 #include "fs/fs.h"
 #include "sys/file.h"
 #include "sys/mount.h"
-#include "util/ids.h"
 
 #define CREATE_LIMIT_MS 600000
 #define REMOVE_LIMIT_MS 600000
@@ -98,13 +97,20 @@ static enum cleat_code check_wish(struct op *op, const char *fs_name, struct cle
 	return CLEAT_OK;
 }
 
+/* Name and scope decide on the key: see pool_key_take(). */
+static enum cleat_code set_identity(struct cleat_record *rec, const struct op *op, const char *name, struct cleat_error *err)
+{
+	char key[CLEAT_KEY_MAX_BYTES + 1];
+
+	if (cleat_record_set(&rec->name, name, err) || cleat_record_set(&rec->scope, op->req.scope, err) ||
+	    pool_key_take(op->pool, rec, key, err))
+		return err->code;
+	return cleat_record_set(&rec->key, key, err);
+}
+
 static enum cleat_code set_texts(struct cleat_record *rec, const struct op *op, const char *fs, struct cleat_error *err)
 {
-	char key[CLEAT_ID_KEY_BYTES];
-
-	cleat_id_new_key(key);
-	if (cleat_record_set(&rec->key, key, err) || cleat_record_set(&rec->name, op->req.name, err) ||
-	    cleat_record_set(&rec->scope, op->req.scope, err) || cleat_record_set(&rec->fs, fs, err))
+	if (set_identity(rec, op, op->req.name, err) || cleat_record_set(&rec->fs, fs, err))
 		return err->code;
 	if (cleat_kv_copy(op->req.params, &rec->params, err) || cleat_kv_copy(op->req.labels, &rec->labels, err))
 		return err->code;
@@ -200,6 +206,7 @@ static enum cleat_code publish_record(struct op *op, struct cleat_record *stored
 {
 	char id[CLEAT_ID_MAX_BYTES + 1];
 
+	pool_key_done(op->pool, stored);
 	if (pool_put(op->pool, stored, err))
 		return err->code;
 	pool_make_id(op->pool, stored->key, id);
@@ -215,7 +222,8 @@ static enum cleat_code over_limit(struct op *op, struct cleat_record *stored, st
 		return CLEAT_OK;
 	cleat_error_set(err, CLEAT_OUT_OF_RANGE, "pool '%s' would make it %llu bytes, more than the limit of %llu", op->pool->name,
 			(unsigned long long)stored->capacity_bytes, (unsigned long long)op->req.limit_bytes);
-	(void)!op->pool->backend->remove(op->pool->instance, handle(op), stored, &second);
+	if (op->pool->backend->remove(op->pool->instance, handle(op), stored, &second) == CLEAT_OK)
+		pool_key_done(op->pool, stored);
 	return err->code;
 }
 
@@ -463,13 +471,10 @@ static enum cleat_code snapshot_record(const struct op *op, const struct cleat_r
 				       const char *name, const char *group, struct cleat_record **out, struct cleat_error *err)
 {
 	cleat_autorecord struct cleat_record *rec = cleat_record_new(CLEAT_KIND_SNAPSHOT);
-	char key[CLEAT_ID_KEY_BYTES];
 
 	if (!rec)
 		return no_memory(err);
-	cleat_id_new_key(key);
-	if (cleat_record_set(&rec->key, key, err) || cleat_record_set(&rec->name, name, err) ||
-	    cleat_record_set(&rec->scope, op->req.scope, err) || cleat_record_set(&rec->fs, source->fs, err) ||
+	if (set_identity(rec, op, name, err) || cleat_record_set(&rec->fs, source->fs, err) ||
 	    cleat_record_set(&rec->source, source_id, err) || cleat_record_set(&rec->group, group, err) ||
 	    cleat_kv_copy(op->req.labels, &rec->labels, err))
 		return err->code;
