@@ -18,6 +18,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+/* Tries, while things are renamed around the path (EAGAIN, openat2(2)) or signals come. */
+#define MAX_OPENS 64
+
 enum cleat_code cleat_sys_check_name(const char *name, struct cleat_error *err)
 {
 	if (name[0] == '\0')
@@ -35,11 +38,13 @@ int cleat_sys_open_beneath(int dirfd, const char *path, int flags, mode_t mode, 
 		.mode = makes ? mode & 07777 : 0, /* openat2 refuses a mode that means nothing */
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | resolve,
 	};
-	long fd;
+	long fd = -1;
 
-	do /* EAGAIN: something was renamed while the kernel looked (openat2(2)) */
+	for (int i = 0; i < MAX_OPENS && fd < 0; i++) {
 		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-	while (fd < 0 && (errno == EINTR || errno == EAGAIN) && !(flags & O_NONBLOCK && errno == EAGAIN));
+		if (fd < 0 && errno != EINTR && errno != EAGAIN)
+			break;
+	}
 	return fd < 0 ? -errno : (int)fd;
 }
 

@@ -385,12 +385,15 @@ static int bind_next(const struct binding *b, struct cleat_loop *loop_out)
 	if (fd < 0)
 		return -fd;
 	e = configure(b, fd, path);
-	if (e == 0)
-		e = read_status(fd, number, path, &s);
-	if (e == 0 && !s.loop.read_only)
-		e = forget_read_only(fd, path);
 	if (e)
 		return e;
+	e = read_status(fd, number, path, &s);
+	if (e == 0 && !s.loop.read_only)
+		e = forget_read_only(fd, path);
+	if (e) { /* nobody was told of the binding: it must not stay */
+		ioctl(fd, LOOP_CLR_FD, 0);
+		return e;
+	}
 	*loop_out = s.loop;
 	loop_out->fd = cleat_steal_fd(&fd);
 	return 0;

@@ -196,6 +196,9 @@ static int add_attributes(posix_spawnattr_t *attr)
 
 	sigemptyset(&none);
 	sigfillset(&all);
+	/* A daemon ignores SIGPIPE, and so must its tools: should it be killed, a resize or repair that then
+	 * writes to its pipe has to go on, not to end in the middle. */
+	sigdelset(&all, SIGPIPE);
 	e = posix_spawnattr_setsigmask(attr, &none);
 	if (e == 0)
 		e = posix_spawnattr_setsigdefault(attr, &all);

@@ -15,7 +15,9 @@ struct cleat_spawn {
 
 /* Runs the tool and waits.  Failure is INTERNAL "<tool>: exit 1: <last words of its stderr and stdout>", FAILED_PRECONDITION "<tool> is not
  * installed" when it cannot be found, DEADLINE_EXCEEDED past the limit.  out (may be NULL) receives up to out_bytes-1 of its stdout.
- * The child has an empty signal mask, default signal actions, /dev/null as stdin, LC_ALL=C, and its own process group. */
+ * The child has an empty signal mask, default signal actions (but SIGPIPE as it is here: a daemon that ignores it may be killed, and its
+ * tools finish all the same), /dev/null as stdin, LC_ALL=C, and its own process group.  Only the child's own end is waited for: what it
+ * started and left behind stays, unless the limit passes, which the whole group does not survive. */
 enum cleat_code cleat_sys_spawn(const struct cleat_spawn *how, char *out, size_t out_bytes, int *status_out,
 				struct cleat_error *err) CLEAT_MUST_CHECK;
 /* Whether a tool can be found; for `check` slots. */

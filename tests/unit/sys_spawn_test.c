@@ -66,7 +66,7 @@ static int tell_facts(void)
 	for (int s = 1; s < SIGRTMIN; s++) {
 		struct sigaction action;
 		blocked += sigismember(&mask, s) == 1;
-		if (s == SIGINT || s == SIGPIPE || s == SIGCHLD || s == SIGUSR1 || s == SIGTERM)
+		if (s == SIGINT || s == SIGHUP || s == SIGCHLD || s == SIGUSR1 || s == SIGTERM)
 			handled += sigaction(s, NULL, &action) == 0 && action.sa_handler != SIG_DFL;
 	}
 	printf("blocked=%d handled=%d", blocked, handled);
@@ -108,6 +108,22 @@ static int wait_for_word(const char *fifo)
 	return fd >= 0 && read(fd, &c, 1) == 1 ? 0 : 1;
 }
 
+/* Starts, and once the word comes writes far more than a pipe holds, to nobody, before it does its work. */
+static int outlive(const char *dir)
+{
+	char path[600];
+
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	if (wait_for_word(path) != 0)
+		return 1;
+	for (int i = 0; i < 1000; i++) {
+		ssize_t ignored = write(1, path, sizeof(path));
+		(void)ignored;
+	}
+	snprintf(path, sizeof(path), "%s/done", dir);
+	return mkdir(path, 0700);
+}
+
 static int child(const char *what, const char *arg)
 {
 	signal(SIGALRM, SIG_DFL);
@@ -146,6 +162,7 @@ static int child(const char *what, const char *arg)
 		return 1;
 	}
 	if (strcmp(what, "signal") == 0) {
+		signal(atoi(arg), SIG_DFL); /* a sanitizer has its own idea of a crash */
 		put(2, "about to die");
 		raise(atoi(arg));
 		return 98;
@@ -155,6 +172,8 @@ static int child(const char *what, const char *arg)
 			put_many(1, 100000, 's');
 	if (strcmp(what, "wait") == 0)
 		return wait_for_word(arg);
+	if (strcmp(what, "outlive") == 0)
+		return outlive(arg);
 	if (strcmp(what, "leave") == 0)
 		return leave_one_behind(false);
 	if (strcmp(what, "family") == 0)
@@ -240,7 +259,7 @@ static void test_spawn__the_child_starts_clean(void **state)
 	sigaddset(&usr1, SIGUSR1);
 	sigaddset(&usr1, SIGTERM);
 	assert_int_equal(pthread_sigmask(SIG_BLOCK, &usr1, &before), 0);
-	void (*pipe_before)(int) = signal(SIGPIPE, SIG_IGN);
+	void (*hup_before)(int) = signal(SIGHUP, SIG_IGN);
 	setenv("CLEAT_TEST_MINE", "yes", 1);
 	setenv("LC_ALL", "de_DE.UTF-8", 1);
 	int leaky = open("/dev/null", O_RDONLY); /* a careless library's descriptor, not close-on-exec */
@@ -248,7 +267,7 @@ static void test_spawn__the_child_starts_clean(void **state)
 	close(leaky);
 	unsetenv("LC_ALL");
 	unsetenv("CLEAT_TEST_MINE");
-	signal(SIGPIPE, pipe_before);
+	signal(SIGHUP, hup_before);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	lab_ok(code, &err);
 	assert_string_equal(out, "blocked=0 handled=0 null=1 group=1 lc=C mine=yes sbin=1 fds=0,1,2,\n");
@@ -466,6 +485,28 @@ static void test_spawn__the_lock_of_keep_fd_lives_as_long_as_the_child(void **st
 	close(other);
 }
 
+static void test_spawn__the_child_outlives_a_killed_daemon(void **state)
+{
+	const struct timespec pause = { .tv_nsec = 5000000 };
+	const struct lab *lab = *state;
+	char fifo[256];
+
+	snprintf(fifo, sizeof(fifo), "%s/fifo", lab->path);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	pid_t daemon = fork();
+	if (daemon == 0) {
+		signal(SIGPIPE, SIG_IGN);
+		_exit(run(SELF("outlive", lab->path), 0, NULL, 0, NULL) == CLEAT_OK ? 0 : 1);
+	}
+	int word = open(fifo, O_WRONLY | O_CLOEXEC); /* returns when the tool runs */
+	kill(daemon, SIGKILL);
+	assert_int_equal(waitpid(daemon, NULL, 0), daemon);
+	assert_int_equal(write(word, "x", 1), 1);
+	close(word);
+	for (int64_t end = cleat_time_mono_ms() + 20000; !lab_exists(lab, "done"); nanosleep(&pause, NULL))
+		assert_true(cleat_time_mono_ms() < end);
+}
+
 /* ---- failures ---- */
 
 static void test_spawn__what_cannot_start_is_told(void **state)
@@ -546,6 +587,7 @@ int main(int argc, char **argv)
 		LAB_TEST(test_spawn__a_grandchild_that_keeps_the_pipe_does_not_hold_us),
 		LAB_TEST(test_spawn__the_limit_takes_the_whole_family),
 		LAB_TEST(test_spawn__the_lock_of_keep_fd_lives_as_long_as_the_child),
+		LAB_TEST(test_spawn__the_child_outlives_a_killed_daemon),
 		LAB_TEST(test_spawn__what_cannot_start_is_told),
 		LAB_TEST(test_spawn__a_status_that_somebody_else_took_is_no_success),
 		LAB_TEST(test_spawn__threads_do_not_mix_their_tools),
