@@ -122,8 +122,11 @@ pools:
     backend: loop
   plain:
     backend: dir
+  slow:
+    backend: dir
+    layer: fault
 CONF
-"$cleatd" --config "$work/cleatd.conf" --state-dir "$work/state" --runtime-dir "$work/run" --node node-1 >"$work/log" 2>&1 &
+CLEAT_FAULT=create=delay:1500 "$cleatd" --config "$work/cleatd.conf" --state-dir "$work/state" --runtime-dir "$work/run" --node node-1 >"$work/log" 2>&1 &
 daemon=$!
 for _ in $(seq 300); do
 	"$cleat" --socket "$socket" --timeout 2s version >/dev/null 2>&1 && break
@@ -139,7 +142,7 @@ CLEAT_SOCKET=$socket "$cleat" volume list >/dev/null || complain "CLEAT_SOCKET i
 run 0 pool list
 says "default (default)"
 json 0 pool list
-is 'sorted(p["backend"] for p in d["pools"])' "['dir', 'loop']"
+is 'sorted(p["backend"] for p in d["pools"])' "['dir', 'dir', 'loop']"
 is 'all(p["online"] for p in d["pools"])' True
 run 0 pool show
 says "loop"
@@ -373,11 +376,24 @@ is 'd["epoch"] + ":" + str(d["number"] - 1)' "$after"
 run 0 watch --timeout 100ms
 run 1 watch --after "0000:1" --timeout 5s
 
-# ---- out of time ---------------------------------------------------------------------------------------------------------------------
+# ---- out of time: the operation goes on, and the same command joins it ---------------------------------------------------------------------------------------------------------------------
 
-run 7 --timeout 1ms volume create slow --size 1GiB --fs btrfs
+run 7 --timeout 300ms volume create slow/a
 says "goes on in the daemon"
-run 0 volume create slow --size 1GiB --fs btrfs
+run 0 operation list
+says "create volume"
+run 0 volume create slow/a
+
+# ---- progress: only on a terminal, and gone at the end ----------------------------------------------------------------------------------
+
+if command -v script >/dev/null; then
+	out=$(script -qec "'$cleat' --socket '$socket' volume create slow/b" /dev/null </dev/null)
+	says "create ... 0 s"
+	says "created 'slow/b'"
+	[[ $out != *"create ... "*$'\n'* || ${out##*$'\e[K'} == created* ]] || complain "the progress line is left: $out"
+	out=$(script -qec "'$cleat' --socket '$socket' -q volume create slow/c" /dev/null </dev/null)
+	[[ $out != *...* ]] || complain "--quiet shows progress: $out"
+fi
 
 # ---- and gone -----------------------------------------------------------------------------------------------------------------------
 
@@ -388,7 +404,7 @@ for snapshot in $("$cleat" --socket "$socket" --json snapshot list --all-scopes 
 	says "was gone already"
 done
 run 0 volume delete other --scope ns1
-for name in db db2 copy restored raw old slow plain/files; do
+for name in db db2 copy restored raw old slow/a slow/b slow/c plain/files; do
 	run 0 volume delete "$name"
 done
 run 0 volume delete db
