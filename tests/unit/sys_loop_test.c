@@ -160,7 +160,11 @@ static void test_loop__direct_io_falls_back_to_buffered(void **state)
 
 	bind_ok(fd, "image", CLEAT_LOOP_AUTOCLEAR | CLEAT_LOOP_DIRECT_IO, &loop);
 	read_sysfs(&loop, "loop/dio", text, sizeof(text));
-	assert_string_equal(text, "1");
+	int direct =
+		openat(lab->fd, "image", O_RDONLY | O_DIRECT | O_CLOEXEC); /* older tmpfs has no direct I/O */
+	assert_string_equal(text, direct >= 0 ? "1" : "0");
+	if (direct >= 0)
+		close(direct);
 	close(loop.fd);
 	assert_true(lab_no_loops(lab));
 	lab_inject("ioctl(LOOP_CONFIGURE)", 1, EINVAL);
