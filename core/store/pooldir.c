@@ -252,12 +252,16 @@ static enum cleat_code look_for_marker(const struct cleat_pool_options *opts, co
 				       int root_fd, struct marker *out, bool *found_out,
 				       struct cleat_error *err)
 {
-	enum cleat_code code = read_marker(root_fd, out, err);
+	struct cleat_error inner = CLEAT_ERROR_INIT;
+	enum cleat_code code = read_marker(root_fd, out, &inner);
 
 	*found_out = code == CLEAT_OK;
+	if (code == CLEAT_OK)
+		return check_marker(opts, backend, out, err);
 	if (code == CLEAT_NOT_FOUND)
 		return may_initialise(opts, root_fd, err);
-	return code ? code : check_marker(opts, backend, out, err);
+	*err = inner;
+	return code;
 }
 
 static enum cleat_code open_rooms(struct cleat_pooldir *dir, struct cleat_error *err)

@@ -71,29 +71,33 @@ static enum cleat_code split(const char *what, char parent[PATH_MAX], char base[
 	return CLEAT_OK;
 }
 
+static enum cleat_code open_parent(const char *parent, int *fd_out, struct cleat_error *err)
+{
+	struct cleat_error inner = CLEAT_ERROR_INIT;
+	enum cleat_code code = cleat_sys_open_root(parent, fd_out, &inner);
+
+	if (code && code != CLEAT_NOT_FOUND)
+		*err = inner;
+	return code == CLEAT_NOT_FOUND ? CLEAT_OK : code;
+}
+
 /* Not finding it is no error: c->exists is false then, and c->path is what it would be called. */
 static enum cleat_code find(const char *what, struct candidate *c, struct cleat_error *err)
 {
 	char parent[PATH_MAX], real[PATH_MAX], base[NAME_MAX + 1];
 
-	if (split(what, parent, base, err))
+	if (split(what, parent, base, err) || open_parent(parent, &c->parent_fd, err))
 		return err->code;
-	enum cleat_code code = cleat_sys_open_root(parent, &c->parent_fd, err);
-	if (code && code != CLEAT_NOT_FOUND)
-		return code;
-	if (code)
-		snprintf(real, sizeof(real), "%s", parent);
-	else if (cleat_sys_path_of(c->parent_fd, real, sizeof(real), err))
+	bool there = c->parent_fd >= 0;
+	if (there && cleat_sys_path_of(c->parent_fd, real, sizeof(real), err))
 		return err->code;
-	if (asprintf(&c->path, "%s/%s", strcmp(real, "/") == 0 ? "" : real, base) < 0) {
+	if (asprintf(&c->path, "%s/%s", !there ? parent : strcmp(real, "/") == 0 ? "" : real, base) < 0) {
 		c->path = NULL;
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
 	}
 	c->base = strrchr(c->path, '/') + 1;
-	if (code)
-		return CLEAT_OK;
-	code = cleat_sys_look(c->parent_fd, base, &c->look, err);
-	c->exists = !code && c->look.exists;
+	enum cleat_code code = there ? cleat_sys_look(c->parent_fd, base, &c->look, err) : CLEAT_OK;
+	c->exists = there && !code && c->look.exists;
 	return code;
 }
 
@@ -279,8 +283,8 @@ static enum cleat_code take_in(struct cleat_tree *t, const struct candidate *c, 
 	return CLEAT_OK;
 }
 
-static enum cleat_code adopt(struct cleat_tree *t, const struct candidate *c,
-			     const struct cleat_record *draft, struct cleat_error *err)
+static enum cleat_code move_in(struct cleat_tree *t, const struct candidate *c,
+			       const struct cleat_record *draft, struct cleat_error *err)
 {
 	cleat_autofree char *attempt = NULL;
 	cleat_autoclose int attempt_fd = -1;
@@ -305,7 +309,8 @@ static enum cleat_code inspect(const struct cleat_tree *t, const struct candidat
 	cleat_autoclose int fd = -1;
 	struct cleat_sys_place pool;
 
-	if (cleat_sys_open_at(c->parent_fd, c->base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, &fd, err) ||
+	if (check_candidate(t, c, err) ||
+	    cleat_sys_open_at(c->parent_fd, c->base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, &fd, err) ||
 	    cleat_sys_look(t->dir.root_fd, "new", &pool, err))
 		return err->code;
 	bool subvolume = cleat_sys_is_subvolume(fd);
@@ -320,18 +325,31 @@ static enum cleat_code inspect(const struct cleat_tree *t, const struct candidat
 	return CLEAT_OK;
 }
 
-static enum cleat_code draft_of(struct cleat_tree *t, const struct candidate *c,
-				const struct cleat_record *rec, struct cleat_record **out,
-				struct cleat_error *err)
+/* The record to be, as far as a volume that is there already must match it: whatever it holds, the origin is
+ * what tells. */
+static enum cleat_code draft_of(const struct candidate *c, const struct cleat_record *rec,
+				struct cleat_record **out, struct cleat_error *err)
 {
-	bool limited = false;
-
 	if (cleat_tree_draft(rec, out, err))
 		return err->code;
 	(*out)->adopted = true;
-	if (cleat_kv_set(&(*out)->attributes, CLEAT_TREE_ADOPTED_FROM, c->path, err) ||
-	    (c->exists && inspect(t, c, *out, &limited, err)) || cleat_tree_fill_size(t, *out, limited, err))
+	(*out)->capacity_bytes = 0;
+	return cleat_kv_set(&(*out)->attributes, CLEAT_TREE_ADOPTED_FROM, c->path, err);
+}
+
+static enum cleat_code adopt_new(struct cleat_tree *t, const struct candidate *c, uint64_t bytes,
+				 struct cleat_record **draft, struct cleat_record **out,
+				 struct cleat_error *err)
+{
+	bool limited = false;
+
+	if (inspect(t, c, *draft, &limited, err))
 		return err->code;
+	(*draft)->capacity_bytes = bytes;
+	if (cleat_tree_fill_size(t, *draft, limited, err) || move_in(t, c, *draft, err))
+		return err->code;
+	atomic_fetch_add(&t->promised_bytes, (*draft)->capacity_bytes);
+	*out = cleat_steal(*draft);
 	return CLEAT_OK;
 }
 
@@ -350,17 +368,12 @@ enum cleat_code cleat_tree_adopt(void *pool, struct cleat_op *op, const struct c
 		return cleat_error_set(
 			err, CLEAT_INVALID_ARGUMENT,
 			"'%s': a directory is neither a device nor has a file system of its own", rec->name);
-	if (find(what, &c, err) || draft_of(t, &c, rec, &draft, err) ||
-	    confirm(t, draft, c.path, &stored, err))
+	if (find(what, &c, err) || draft_of(&c, rec, &draft, err) || confirm(t, draft, c.path, &stored, err))
 		return err->code;
 	if (!stored && !c.exists && find_done(t, rec, c.path, &stored, err))
 		return err->code;
-	if (!stored) {
-		if (check_candidate(t, &c, err) || adopt(t, &c, draft, err))
-			return err->code;
-		atomic_fetch_add(&t->promised_bytes, draft->capacity_bytes);
-		stored = cleat_steal(draft);
-	}
+	if (!stored && adopt_new(t, &c, rec->capacity_bytes, &draft, &stored, err))
+		return err->code;
 	*rec_out = stored;
 	stored = NULL;
 	return CLEAT_OK;

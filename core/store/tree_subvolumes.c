@@ -169,14 +169,17 @@ const struct cleat_tree_medium cleat_tree_subvolumes = {
 
 static enum cleat_code enable_any(int fd, struct cleat_error *err)
 {
+	struct cleat_error inner = CLEAT_ERROR_INIT;
 	enum cleat_btrfs_quota now = CLEAT_BTRFS_QUOTA_OFF;
 	enum cleat_code code = cleat_sys_btrfs_quota(fd, &now, err);
 
 	if (code || now != CLEAT_BTRFS_QUOTA_OFF)
 		return code;
-	code = cleat_sys_btrfs_quota_enable(fd, CLEAT_BTRFS_QUOTA_SIMPLE, err);
+	code = cleat_sys_btrfs_quota_enable(fd, CLEAT_BTRFS_QUOTA_SIMPLE, &inner);
 	if (code == CLEAT_UNIMPLEMENTED)
-		code = cleat_sys_btrfs_quota_enable(fd, CLEAT_BTRFS_QUOTA_FULL, err);
+		return cleat_sys_btrfs_quota_enable(fd, CLEAT_BTRFS_QUOTA_FULL, err);
+	if (code)
+		*err = inner;
 	return code;
 }
 

@@ -203,10 +203,16 @@ static enum cleat_code copy_attributes_at(struct copier *c, int to_dir, const ch
 
 static enum cleat_code copy_content(struct copier *c, int from, int to, struct cleat_error *err)
 {
+	struct cleat_error inner = CLEAT_ERROR_INIT;
+
 	if (!c->no_reflink) {
-		enum cleat_code code = cleat_sys_clone_file(from, to, c->path, err);
-		if (code != CLEAT_UNIMPLEMENTED)
+		enum cleat_code code = cleat_sys_clone_file(from, to, c->path, &inner);
+		if (code == CLEAT_OK)
 			return code;
+		if (code != CLEAT_UNIMPLEMENTED) {
+			*err = inner;
+			return code;
+		}
 		c->no_reflink = true;
 	}
 	return cleat_sys_copy_file(from, to, c->path, NULL, NULL, err);
