@@ -120,10 +120,10 @@ static void on_get_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__Get
 	struct cleat_volume_state v;
 
 	(void)done;
+	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
 	if (service_gate(service_of(base), call, &in->base, "GetVolume"))
 		return;
 	note(call, in->volume);
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
 	if (cleat_volume_get(service_of(base)->engine, in->volume, in->scope, CLEAT_KIND_VOLUME, &v, &err)) {
 		cleat_rpc_call_fail_error(call, &err);
 		return;
@@ -142,10 +142,10 @@ static void on_get_snapshot(Cleat__V1__Volumes_Service *base, const Cleat__V1__G
 	struct cleat_volume_state v;
 
 	(void)done;
+	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
 	if (service_gate(service_of(base), call, &in->base, "GetSnapshot"))
 		return;
 	note(call, in->snapshot);
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
 	if (cleat_volume_get(service_of(base)->engine, in->snapshot, in->scope, CLEAT_KIND_SNAPSHOT, &v,
 			     &err)) {
 		cleat_rpc_call_fail_error(call, &err);
