@@ -391,7 +391,8 @@ static int bind_next(const struct binding *b, struct cleat_loop *loop_out)
 	if (e == 0 && !s.loop.read_only)
 		e = forget_read_only(fd, path);
 	if (e) { /* nobody was told of the binding: it must not stay */
-		ioctl(fd, LOOP_CLR_FD, 0);
+		if (cleat_sys_step("ioctl(LOOP_CLR_FD)", path) == 0)
+			ioctl(fd, LOOP_CLR_FD, 0);
 		return e;
 	}
 	*loop_out = s.loop;

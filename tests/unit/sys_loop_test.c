@@ -482,12 +482,44 @@ static void test_loop__a_device_that_was_read_only_is_not_for_the_next_image(voi
 		bind_ok(fd, "image", CLEAT_LOOP_AUTOCLEAR, &first);
 		lab_ok(cleat_sys_block_set_read_only(first.path, true, &err), &err);
 		close(first.fd);
+		assert_true(lab_no_loops(lab));
 		bind_ok(fd, "image", CLEAT_LOOP_AUTOCLEAR, &next);
 		read_sysfs(&next, "ro", text, sizeof(text));
 		assert_string_equal(text, "0");
 		close(next.fd);
 		if (next.number == first.number)
 			return;
+	}
+	print_message("other programs took the freed device each time\n");
+	skip();
+}
+
+/* Without autoclear nothing but the failing bind itself can free the device. */
+static void test_loop__a_bind_that_fails_after_the_binding_undoes_it(void **state)
+{
+	const struct lab *lab = *state;
+	struct cleat_error err = CLEAT_ERROR_INIT;
+	cleat_autoclose int fd = lab_sparse(lab, "image", 8 * LAB_MIB);
+	struct cleat_loop loop;
+
+	for (int i = 0; i < 50; i++) {
+		bind_ok(fd, "image", CLEAT_LOOP_AUTOCLEAR, &loop);
+		lab_ok(cleat_sys_block_set_read_only(loop.path, true, &err), &err);
+		close(loop.fd);
+		assert_true(lab_no_loops(lab));
+		lab_inject("ioctl(BLKROSET)", 1, EIO);
+		enum cleat_code code = cleat_sys_loop_bind(fd, "image", 0, 4096, &loop, &err);
+		lab_inject_off();
+		if (code != CLEAT_OK) {
+			lab_expect(code, &err, CLEAT_INTERNAL, "'image'");
+			assert_true(lab_no_loops(lab));
+			bind_ok(fd, "image", CLEAT_LOOP_AUTOCLEAR, &loop); /* takes the mark away again */
+			close(loop.fd);
+			return;
+		}
+		close(loop.fd);
+		lab_ok(cleat_sys_loop_detach(loop.path, &err), &err);
+		assert_true(lab_no_loops(lab));
 	}
 	print_message("other programs took the freed device each time\n");
 	skip();
@@ -672,6 +704,7 @@ int main(void)
 		LAB_TEST(test_loop__the_size_follows_the_image),
 		LAB_TEST(test_loop__a_device_can_be_made_read_only),
 		LAB_TEST(test_loop__a_device_that_was_read_only_is_not_for_the_next_image),
+		LAB_TEST(test_loop__a_bind_that_fails_after_the_binding_undoes_it),
 		LAB_TEST(test_loop__each_tells_every_device_with_its_image),
 		LAB_TEST(test_loop__threads_that_bind_one_image_share_one_device),
 		LAB_TEST(test_loop__a_missing_device_node_is_made),
