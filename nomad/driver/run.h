@@ -1,0 +1,128 @@
+/* run.h - one task in one OCI container: crun runs it, conmon watches it; both outlive this process.
+ *
+ * A task has a directory of its own (<state>/tasks/<name>/) with everything that another process needs to find it again: bundle, pid files,
+ * exit file, the exit's description.  Nothing here knows volumes, Nomad's protocol or gRPC.  Functions block; several threads may call for
+ * different tasks at once, and wait/stats/exec for the same one.
+ */
+#ifndef CLEAT_DRIVER_RUN_H
+#define CLEAT_DRIVER_RUN_H
+
+#include <cleat/error.h>
+#include <cleat/record.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct run_mount {
+	char *source; /* absolute on the host: a directory, a file or a block device */
+	char *target; /* absolute in the container */
+	bool read_only;
+	char *propagation; /* rprivate, rslave, rshared */
+	char *selinux_label; /* "" without */
+};
+
+struct run_device {
+	char *source, *target; /* of the host, in the container */
+	char *permissions; /* some of "rwm" */
+};
+
+struct run_limit {
+	char *name; /* nofile, memlock ... without RLIMIT_ */
+	uint64_t soft, hard;
+};
+
+/* Everything about a task; plain data, owned by whoever made it. */
+struct run_spec {
+	char *id; /* unique, [A-Za-z0-9_.-], at most 128 bytes: container id and name of the task's directory */
+	char *rootfs; /* directory, or NULL: the host's system directories, read-only, with a private /tmp and /dev */
+	char **argv; /* NULL-terminated */
+	struct cleat_kvs env;
+	char *cwd; /* absolute in the container; NULL: / */
+	char *user; /* name, uid, name:group or uid:gid; looked up in the container's root first; NULL: root */
+	uid_t dynamic_uid; /* a workload user without a passwd entry; (uid_t)-1: none */
+	char *hostname; /* NULL: the host's */
+	struct run_mount *mounts;
+	size_t mount_count;
+	struct run_device *devices;
+	size_t device_count;
+	struct run_limit *limits;
+	size_t limit_count;
+	char **caps; /* NULL-terminated, "CAP_..."; the whole set */
+	bool no_new_privileges, seccomp; /* seccomp: the default profile */
+	char *netns; /* path of a network namespace to join; NULL: the host's */
+	bool private_net; /* a new, empty one instead */
+	char **dns_servers, **dns_searches, **dns_options; /* NULL-terminated; all NULL: the host's resolv.conf */
+	char *hosts; /* text for /etc/hosts; NULL: the image's or host's own */
+	int64_t cpu_shares; /* 0: none */
+	int64_t memory_bytes; /* hard limit; 0: none */
+	int64_t memory_low_bytes; /* soft limit; 0: none */
+	char *cpuset; /* "0-1"; NULL: all */
+	char *cgroup_parent; /* cgroup v2: a scope made by the host's agent, absolute; v1: the directory name below each controller; NULL: our own */
+	int64_t pids_max; /* 0: none */
+	char *stdout_path, *stderr_path; /* FIFOs or files, opened so that a reader may come and go; NULL: /dev/null */
+};
+void run_spec_done(struct run_spec *spec);
+
+struct run_exit {
+	int code; /* of the process; 128+signal when it was killed */
+	int signal; /* 0: none */
+	bool oom_killed;
+	char message[256]; /* why there is no code, in the tool's words; "" when there is one */
+	int64_t finished_ms; /* wall clock */
+};
+
+struct run_handle; /* one running or finished task */
+
+/* Where tasks live, and the tools; constant for the process. */
+struct run_env {
+	const char *dir; /* <state>/tasks */
+	const char *crun, *conmon; /* absolute, or names to be looked up */
+};
+/* What is missing on this machine to run tasks at all: one line. */
+enum cleat_code run_check(const struct run_env *env, struct cleat_error *err) CLEAT_MUST_CHECK;
+
+/* Makes the bundle, starts conmon and the task.  On failure nothing is left over. */
+enum cleat_code run_start(const struct run_env *env, const struct run_spec *spec, struct run_handle **out, struct cleat_error *err)
+	CLEAT_MUST_CHECK;
+/* Finds a task that another process started, running or finished.  NOT_FOUND when there is no trace of it. */
+enum cleat_code run_attach(const struct run_env *env, const char *id, struct run_handle **out, struct cleat_error *err) CLEAT_MUST_CHECK;
+struct run_handle *run_ref(struct run_handle *h);
+void run_unref(struct run_handle *h);
+
+pid_t run_pid(const struct run_handle *h); /* of the task's first process on the host; 0 once it has ended */
+int64_t run_started_ms(const struct run_handle *h);
+
+/* Waits until the task has ended or cancelled(arg) says so (asked several times a second); *ended_out tells. */
+enum cleat_code run_wait(struct run_handle *h, bool (*cancelled)(void *arg), void *arg, bool *ended_out, struct run_exit *out,
+			 struct cleat_error *err) CLEAT_MUST_CHECK;
+/* The exit if the task has ended, without waiting. */
+bool run_ended(struct run_handle *h, struct run_exit *out);
+/* Sends a signal to the first process; a task that has ended is NOT_FOUND. */
+enum cleat_code run_signal(struct run_handle *h, int signal, struct cleat_error *err) CLEAT_MUST_CHECK;
+/* Sends `signal`, waits up to timeout_ms, then kills everything in the container.  OK when it has ended, however. */
+enum cleat_code run_stop(struct run_handle *h, int signal, int64_t timeout_ms, struct cleat_error *err) CLEAT_MUST_CHECK;
+/* Kills what still runs and removes container, cgroup and directory.  Idempotent. */
+enum cleat_code run_destroy(const struct run_env *env, const char *id, struct cleat_error *err) CLEAT_MUST_CHECK;
+
+struct run_stats {
+	int64_t time_ms; /* wall clock */
+	uint64_t cpu_user_ns, cpu_system_ns, cpu_total_ns; /* since start */
+	uint64_t throttled_periods, throttled_ns;
+	uint64_t memory_rss, memory_cache, memory_swap, memory_usage, memory_max, memory_kernel; /* bytes */
+	bool has_max, has_kernel; /* cgroup v2 has no kernel_max; old v1 kernels may lack some */
+};
+enum cleat_code run_stats(struct run_handle *h, struct run_stats *out, struct cleat_error *err) CLEAT_MUST_CHECK;
+
+/* A further process in the running container, with the task's environment, user, capabilities and cgroup. */
+struct run_exec;
+struct run_exec_io {
+	int stdin_fd, stdout_fd, stderr_fd; /* our ends; with a tty all three are the terminal's master (stderr_fd -1) */
+};
+enum cleat_code run_exec_start(struct run_handle *h, char *const *argv, bool tty, struct run_exec **out, struct run_exec_io *io_out,
+			       struct cleat_error *err) CLEAT_MUST_CHECK;
+enum cleat_code run_exec_resize(struct run_exec *x, int rows, int columns, struct cleat_error *err) CLEAT_MUST_CHECK;
+/* Waits for its end; after timeout_ms (0: none) or when cancelled it is killed. */
+enum cleat_code run_exec_wait(struct run_exec *x, int64_t timeout_ms, bool (*cancelled)(void *arg), void *arg, struct run_exit *out,
+			      struct cleat_error *err) CLEAT_MUST_CHECK;
+void run_exec_free(struct run_exec *x); /* kills it if it runs; closes nothing of the io */
+
+#endif
