@@ -172,9 +172,9 @@ static enum cleat_code apply_owner(const struct cleat_record *rec, const char *p
 
 	if (cleat_sys_open_root(path, &fd, err))
 		return err->code;
-	return cleat_sys_set_owner(fd, uid ? (uid_t)cleat_param_number(cleat_param_owner, kvs, "uid") : (uid_t)-1,
-				   gid ? (gid_t)cleat_param_number(cleat_param_owner, kvs, "gid") : (gid_t)-1,
-				   mode ? (mode_t)cleat_param_number(cleat_param_owner, kvs, "mode") : (mode_t)-1, path, err);
+	return cleat_sys_set_owner(fd, uid ? (uid_t)cleat_param_number(cleat_param_common, kvs, "uid") : (uid_t)-1,
+				   gid ? (gid_t)cleat_param_number(cleat_param_common, kvs, "gid") : (gid_t)-1,
+				   mode ? (mode_t)cleat_param_number(cleat_param_common, kvs, "mode") : (mode_t)-1, path, err);
 }
 
 /* What can only be done to a mounted volume and has not been done yet: its growth, its owner.  Done again after a crash, because the

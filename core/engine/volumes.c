@@ -14,13 +14,6 @@
 #define SNAPSHOT_LIMIT_MS 600000
 #define LOOK_LIMIT_MS 60000
 
-/* Keys the engine itself understands, whatever the backend. */
-static const struct cleat_param engine_params[] = {
-	{ "allow_scopes", CLEAT_PARAM_TEXT, NULL, NULL, NULL, 0, 0,
-	  "Other scopes that may use the volume, separated by commas; * for all.", true },
-	{ .key = NULL },
-};
-
 static struct cleat_op *handle(struct op *op)
 {
 	return (struct cleat_op *)op;
@@ -71,7 +64,7 @@ static const char *wished_fs(const struct op *op)
 
 static enum cleat_code check_params(const struct op *op, const struct cleat_fs *fs, struct cleat_error *err)
 {
-	const struct cleat_param *tables[] = { op->pool->backend->volume_params, cleat_param_owner, engine_params,
+	const struct cleat_param *tables[] = { op->pool->backend->volume_params, cleat_param_common,
 					       fs ? fs->make_params : NULL };
 
 	if (op->req.access_type == CLEAT_ACCESS_BLOCK && cleat_kv_get(op->req.params, "fs"))
@@ -422,9 +415,7 @@ static enum cleat_code check_changeable(const struct op *op, const char *key, st
 	const struct cleat_param *param = find_param(op->pool->backend->volume_params, key);
 
 	if (!param)
-		param = find_param(engine_params, key);
-	if (!param)
-		param = find_param(cleat_param_owner, key);
+		param = find_param(cleat_param_common, key);
 	if (param && param->changeable)
 		return CLEAT_OK;
 	return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "parameter '%s' cannot be changed after creation", key);

@@ -15,13 +15,15 @@
 #define UINT_MAX_DIGITS 19
 #define DECIMAL_MAX_DIGITS 15 /* exact in a double */
 
-const struct cleat_param cleat_param_owner[] = {
+const struct cleat_param cleat_param_common[] = {
 	{ "uid", CLEAT_PARAM_UINT, "uid", NULL, NULL, 0, 4294967294, "Owner of the volume's root directory.",
 	  false },
 	{ "gid", CLEAT_PARAM_UINT, "gid", NULL, NULL, 0, 4294967294, "Group of the volume's root directory.",
 	  false },
 	{ "mode", CLEAT_PARAM_MODE, "octal", NULL, NULL, 0, 0,
 	  "Mode of the volume's root directory, e.g. 0750.", false },
+	{ "allow_scopes", CLEAT_PARAM_TEXT, NULL, NULL, NULL, 0, 0,
+	  "Other scopes that may use the volume, separated by commas; * for all.", true },
 	{ NULL, CLEAT_PARAM_TEXT, NULL, NULL, NULL, 0, 0, NULL, false },
 };
 

@@ -126,7 +126,7 @@ static bool owner_param(const struct cleat_record *rec, const char *key, uint32_
 {
 	if (!cleat_kv_get(&rec->params, key))
 		return false;
-	*out = (uint32_t)cleat_param_number(cleat_param_owner, &rec->params, key);
+	*out = (uint32_t)cleat_param_number(cleat_param_common, &rec->params, key);
 	return true;
 }
 

@@ -129,7 +129,7 @@ void manual_parameters(void)
 		mdoc_escape(b->summary + 1, strlen(b->summary + 1));
 		puts(".");
 		list("Of a pool, in the configuration file:", b->pool_params, NULL, "A reload changes it.");
-		list("Of a volume, at its creation:", b->volume_params, cleat_param_owner,
+		list("Of a volume, at its creation:", b->volume_params, cleat_param_common,
 		     "May be changed later.");
 		if (b->uses_fs)
 			puts(".Pp\nBesides\n.Ic fs ,\nits volumes take the creation parameters of that file "

@@ -42,7 +42,7 @@ static Cleat__V1__BackendParameters *wire_backend(struct cleat_pb_arena *a, cons
 	out->uses_fs = b->uses_fs;
 	if (!put_table(a, b->pool_params, &out->n_pool, &out->pool) ||
 	    !put_table(a, b->volume_params, &out->n_volume, &out->volume) ||
-	    !put_table(a, cleat_param_owner, &out->n_volume, &out->volume))
+	    !put_table(a, cleat_param_common, &out->n_volume, &out->volume))
 		return NULL;
 	return out;
 }

@@ -29,7 +29,7 @@ static const struct cleat_param table[] = {
 
 static enum cleat_code check(const char *key, const char *value, struct cleat_error *err)
 {
-	const struct cleat_param *tables[] = { NULL, table, cleat_param_owner };
+	const struct cleat_param *tables[] = { NULL, table, cleat_param_common };
 	cleat_autokvs struct cleat_kvs kvs = { NULL, 0 };
 
 	assert_int_equal(cleat_kv_set(&kvs, key, value, NULL), CLEAT_OK);

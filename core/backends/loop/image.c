@@ -31,16 +31,17 @@ static enum cleat_code check_bytes(const struct cleat_record *rec, uint64_t byte
 	uint64_t least = fs ? fs->min_bytes : LOOP_BLOCK_BYTES;
 	char text[2][CLEAT_SIZE_TEXT_BYTES];
 
+	if (bytes > IMAGE_MAX_BYTES)
+		return cleat_error_set(err, CLEAT_OUT_OF_RANGE, "'%s' would have %s: at most %s are possible",
+				       rec->name, cleat_size_format(bytes, text[0]),
+				       cleat_size_format(IMAGE_MAX_BYTES, text[1]));
+	bytes = (bytes + LOOP_BLOCK_BYTES - 1) / LOOP_BLOCK_BYTES * LOOP_BLOCK_BYTES;
 	if (bytes < least)
 		return cleat_error_set(err, CLEAT_OUT_OF_RANGE,
 				       "'%s' would have %s: a volume with %s needs at least %s", rec->name,
 				       cleat_size_format(bytes, text[0]), fs ? fs->name : "block access",
 				       cleat_size_format(least, text[1]));
-	if (bytes > IMAGE_MAX_BYTES)
-		return cleat_error_set(err, CLEAT_OUT_OF_RANGE, "'%s' would have %s: at most %s are possible",
-				       rec->name, cleat_size_format(bytes, text[0]),
-				       cleat_size_format(IMAGE_MAX_BYTES, text[1]));
-	*out = (bytes + LOOP_BLOCK_BYTES - 1) / LOOP_BLOCK_BYTES * LOOP_BLOCK_BYTES;
+	*out = bytes;
 	return CLEAT_OK;
 }
 

@@ -58,8 +58,8 @@ bool cleat_param_bool(const struct cleat_param *table, const struct cleat_kvs *k
 uint64_t cleat_param_number(const struct cleat_param *table, const struct cleat_kvs *kvs, const char *key); /* SIZE, UINT, MODE */
 double cleat_param_decimal(const struct cleat_param *table, const struct cleat_kvs *kvs, const char *key);
 
-/* Keys that every backend takes for a volume: uid, gid, mode. (fs and thick are in the tables of those that have them.) */
-extern const struct cleat_param cleat_param_owner[];
+/* Keys that every volume takes: uid, gid, mode, allow_scopes. (fs and thick are in the tables of those that have them.) */
+extern const struct cleat_param cleat_param_common[];
 /* The i-th file system that backends with devices offer (ext4 first): its name, its keys for creation, its keys for mounting; any output
  * may be NULL.  False past the end. */
 bool cleat_param_fs_at(size_t i, const char **name_out, const struct cleat_param **make_out, const struct cleat_param **mount_out);
@@ -165,7 +165,7 @@ struct cleat_backend {
 	const char *name;
 	const char *summary; /* one line */
 	const struct cleat_param *pool_params;
-	const struct cleat_param *volume_params; /* besides cleat_param_owner and fs parameters */
+	const struct cleat_param *volume_params; /* besides cleat_param_common and fs parameters */
 	bool uses_fs; /* takes `fs` and the fs's own parameters; mapped as a device */
 
 	/* -- the pool -- */
