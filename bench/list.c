@@ -6,7 +6,7 @@
 
 #define ROUNDS 8
 #define ROUND_SECONDS 0.4
-#define COST_RATIO 1.2 /* rounds differ by that much anyway, and more volumes leave the cache */
+#define COST_RATIO 1.5 /* a cost that follows the total would be ten times or more; so much are caches */
 
 struct walk {
 	struct bench_daemon *daemon;

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 tree=$(cd "$(dirname "$0")/.." && pwd)
-build=$tree/build/bench-release
+build=$tree/build-bench
 parent=${TMPDIR:-/tmp}
 scale=1
 form=terminal
@@ -44,7 +44,9 @@ done
 
 # ---- build ------------------------------------------------------------------------------------------------------------
 build_all() {
-	cmake -S "$tree" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCLEAT_SANITIZE= >/dev/null
+	"$tree/packaging/install-packages.sh" build >&2
+	cmake -S "$tree" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCLEAT_SANITIZE= \
+		-DCLEAT_TESTS=OFF >/dev/null
 	ninja -C "$build" bench >/dev/null || ninja -C "$build" bench >&2
 }
 
@@ -60,7 +62,7 @@ goserver=()
 if build_goserver; then
 	goserver=(--goserver "$build/bench/goserver")
 else
-	echo "bench: no grpc-go server to compare with (it needs Go and its modules)" >&2
+	echo "bench: no grpc-go server to compare with (it needs Go 1.25 and its modules)" >&2
 fi
 
 # ---- a private directory, and nothing of it left behind ---------------------------------------------------------------

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that are missing from the given sections of apt-packages.txt.  Runs apt only if something is missing.
 #
-#   packaging/install-packages.sh build [test] [bench]
+#   packaging/install-packages.sh build [test]
 set -eu
 here=$(dirname "$(readlink -f "$0")")
 
