@@ -87,6 +87,7 @@ static bool load(const struct cleatd_options *options, struct cleatd_config *con
 		cleatd_report_add(&report, 0, "%s", err.msg);
 	else if (!options->config_file || cleatd_config_load(config, file, &report))
 		if (cleatd_options_apply(options, config, &err) || cleatd_config_finish(config, &err) ||
+		    cleatd_doors_check(config, &err) ||
 		    (ec = engine_config(config), cleat_engine_check(&ec, &err)))
 			cleatd_report_add(&report, 0, "%s", err.msg);
 	good = report.count == 0;
@@ -211,7 +212,8 @@ static enum cleatd_exit run(struct daemon *d)
 	enum cleatd_exit code;
 	sigset_t signals;
 
-	umask(0022); /* directories that tasks must be able to pass are made with the mode that is asked for */
+	umask(0022); /* directories that tasks must be able to pass are made with the mode that is asked for
+		      */
 	block_signals(&signals);
 	code = start(d);
 	if (code == CLEATD_EXIT_OK)

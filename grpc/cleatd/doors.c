@@ -78,6 +78,15 @@ static enum cleat_code find_group(const struct cleatd_config *config, struct cle
 	return CLEAT_OK;
 }
 
+enum cleat_code cleatd_doors_check(const struct cleatd_config *config, struct cleat_error *err)
+{
+	struct cleat_rpc_unix where = { 0 };
+
+	if (find_group(config, &where, err))
+		return err->code;
+	return cleatd_tls_check(config, err);
+}
+
 /* The socket that a service manager opened for us, under the name our unit gives it, or the unit's own, or
  * none. */
 static int activated_fd(void)

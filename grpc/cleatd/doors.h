@@ -7,6 +7,9 @@
 
 struct cleatd_doors;
 
+/* What the doors need from outside the configuration: the socket's group, the files of the TLS listener. */
+enum cleat_code cleatd_doors_check(const struct cleatd_config *config,
+				   struct cleat_error *err) CLEAT_MUST_CHECK;
 /* Makes everything, listens and serves.  The engine is borrowed until cleatd_doors_close(). */
 enum cleat_code cleatd_doors_open(const struct cleatd_config *config, struct cleat_engine *engine,
 				  struct cleatd_doors **doors_out, struct cleat_error *err) CLEAT_MUST_CHECK;

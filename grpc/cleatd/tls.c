@@ -38,26 +38,45 @@ static enum cleat_code read_pem(const char *path, char **text_out, struct cleat_
 	return CLEAT_OK;
 }
 
-static void forget(char **key)
+struct pems {
+	char *ca, *cert, *key;
+};
+
+static void pems_done(struct pems *p)
 {
-	if (*key)
-		explicit_bzero(*key, strlen(*key));
-	free(*key);
+	if (p->key)
+		explicit_bzero(p->key, strlen(p->key));
+	free(p->key);
+	free(p->cert);
+	free(p->ca);
+}
+
+static enum cleat_code read_pems(const struct cleatd_config *config, struct pems *p, struct cleat_error *err)
+{
+	if (read_pem(config->listen_cert, &p->cert, err) || read_pem(config->listen_key, &p->key, err) ||
+	    read_pem(config->listen_client_ca, &p->ca, err))
+		return cleat_error_wrap(err, "listen");
+	return CLEAT_OK;
+}
+
+enum cleat_code cleatd_tls_check(const struct cleatd_config *config, struct cleat_error *err)
+{
+	__attribute__((cleanup(pems_done))) struct pems p = { 0 };
+
+	return config->listen_address ? read_pems(config, &p, err) : CLEAT_OK;
 }
 
 enum cleat_code cleatd_tls_credentials(const struct cleatd_config *config,
 				       grpc_server_credentials **creds_out, struct cleat_error *err)
 {
-	cleat_autofree char *ca = NULL, *cert = NULL;
-	__attribute__((cleanup(forget))) char *key = NULL;
+	__attribute__((cleanup(pems_done))) struct pems p = { 0 };
 	grpc_server_credentials *creds;
 
-	if (read_pem(config->listen_client_ca, &ca, err) || read_pem(config->listen_cert, &cert, err) ||
-	    read_pem(config->listen_key, &key, err))
-		return cleat_error_wrap(err, "listen");
-	grpc_ssl_pem_key_cert_pair pair = { .private_key = key, .cert_chain = cert };
+	if (read_pems(config, &p, err))
+		return err->code;
+	grpc_ssl_pem_key_cert_pair pair = { .private_key = p.key, .cert_chain = p.cert };
 	creds = grpc_ssl_server_credentials_create_ex(
-		ca, &pair, 1, GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY, NULL);
+		p.ca, &pair, 1, GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY, NULL);
 	if (!creds)
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
 				       "listen: certificate, key and client_ca are not usable");

@@ -14,6 +14,7 @@
 #include "util/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -24,6 +25,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define DIR_POOL "pools:\n  default:\n    backend: dir\n"
@@ -205,7 +207,8 @@ static void test_daemon__each_call_is_logged_once_with_its_peer(void **state)
 	test_daemon_config(&d, DIR_POOL);
 	test_daemon_start(&d, NULL);
 	in.volume = name;
-	assert_int_equal(test_daemon_call(&d, "GetVolume", &in.base, NULL, &err), CLEAT_NOT_FOUND);
+	if (test_daemon_call(&d, "GetVolume", &in.base, NULL, &err) != CLEAT_NOT_FOUND)
+		fail_msg("%s: %s", cleat_code_name(err.code), err.msg);
 	test_daemon_stop(&d);
 	cleat_autofree char *log = test_daemon_log(&d);
 	snprintf(wanted, sizeof(wanted),
@@ -428,6 +431,198 @@ static void test_daemon__reflection_knows_the_api(void **state)
 			 CLEAT_OK);
 	assert_true(found);
 	test_daemon_stop(&d);
+}
+
+/* ---- the beginning ---- */
+
+static enum cleat_code list_volumes(size_t *n_out)
+{
+	Cleat__V1__ListVolumesRequest in = CLEAT__V1__LIST_VOLUMES_REQUEST__INIT;
+	cleat_autopb ProtobufCMessage *out = NULL;
+	struct cleat_error err = CLEAT_ERROR_INIT;
+
+	if (test_daemon_call(&d, "ListVolumes", &in.base, &out, &err))
+		return err.code;
+	*n_out = ((const Cleat__V1__ListVolumesResponse *)(const void *)out)->n_volumes;
+	return CLEAT_OK;
+}
+
+static void test_daemon__reads_wait_for_the_pools_and_health_does_not(void **state)
+{
+	bool serving = false;
+	size_t n = 0;
+
+	(void)state;
+	d.fault = "open=delay:700";
+	test_daemon_config(&d, "pools:\n  default:\n    backend: dir\n    layer: fault\n");
+	test_daemon_start(&d, NULL);
+	test_daemon_create(&d, "", "v"); /* waits for the pool, too */
+	test_daemon_stop(&d);
+	test_daemon_start(&d, NULL);
+	int64_t since_ms = cleat_time_mono_ms();
+	assert_int_equal(health_of("", &serving), CLEAT_OK);
+	assert_true(serving);
+	int64_t health_ms = cleat_time_mono_ms() - since_ms;
+	assert_int_equal(list_volumes(&n), CLEAT_OK);
+	assert_int_equal(n, 1);
+	assert_true(health_ms < cleat_time_mono_ms() - since_ms);
+	test_daemon_stop(&d);
+}
+
+static void test_daemon__a_pool_that_hangs_at_the_start_does_not_hold_up_lists(void **state)
+{
+	static char rule[128], file[80];
+	bool serving = false;
+	size_t n = 0;
+
+	(void)state;
+	test_daemon_config(&d, DIR_POOL "  bad:\n    backend: dir\n    layer: fault\n");
+	snprintf(file, sizeof(file), "%.40s/hang", d.dir);
+	snprintf(rule, sizeof(rule), "open=hang:%s:60000", file);
+	d.fault = rule;
+	FILE *f = fopen(file, "we");
+	assert_non_null(f);
+	fclose(f);
+	test_daemon_start(&d, NULL);
+	test_daemon_create(&d, "", "v");
+	assert_int_equal(list_volumes(&n), CLEAT_OK);
+	assert_int_equal(n, 1);
+	assert_int_equal(health_of("", &serving), CLEAT_OK);
+	assert_true(serving);
+	assert_int_equal(count_pools(), 2);
+	assert_int_equal(unlink(file), 0);
+	test_daemon_stop(&d);
+}
+
+/* ---- TLS ---- */
+
+/* Runs openssl in the test's directory; the words are separated by blanks. */
+static bool run_openssl(const char *words)
+{
+	char line[512], *argv[40] = { NULL }, *rest = line;
+	size_t n = 0;
+	int status = 0;
+
+	snprintf(line, sizeof(line), "openssl %s", words);
+	while (n < CLEAT_COUNT(argv) - 1 && (argv[n] = strsep(&rest, " ")))
+		n++;
+	pid_t pid = fork();
+	if (pid == 0) {
+		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+		if (chdir(d.dir) == 0 && dup2(null, 1) == 1 && dup2(null, 2) == 2)
+			execvp(argv[0], argv);
+		_exit(127);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void write_file(const char *name, const char *text)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "%.40s/%s", d.dir, name);
+	FILE *f = fopen(path, "we");
+	assert_non_null(f);
+	fputs(text, f);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* An authority, a certificate for the daemon, one for a client, and one that nobody vouches for. */
+static bool make_certificates(void)
+{
+	static const char *const steps[] = {
+		"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out "
+		"ca.pem -subj /CN=ca -days 2",
+		"req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout s.key -out s.csr -subj "
+		"/CN=daemon",
+		"x509 -req -in s.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out s.pem -days 2 -extfile "
+		"san",
+		"req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout c.key -out c.csr -subj "
+		"/CN=client",
+		"x509 -req -in c.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out c.pem -days 2",
+		"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout o.key -out o.pem "
+		"-subj /CN=other -days 2",
+	};
+
+	write_file("san", "subjectAltName=IP:127.0.0.1\n");
+	for (size_t i = 0; i < CLEAT_COUNT(steps); i++)
+		if (!run_openssl(steps[i]))
+			return false;
+	return true;
+}
+
+static char *read_file(const char *name)
+{
+	struct test_daemon at = d;
+
+	snprintf(at.log, sizeof(at.log), "%.40s/%s", d.dir, name);
+	return test_daemon_log(&at);
+}
+
+/* What a client with this certificate (NULL: none) gets. */
+static enum cleat_code call_with(const char *port, const char *key_file, const char *cert_file)
+{
+	cleat_autofree char *ca = read_file("ca.pem"), *key = key_file ? read_file(key_file) : NULL,
+			    *cert = cert_file ? read_file(cert_file) : NULL;
+	grpc_ssl_pem_key_cert_pair pair = { .private_key = key, .cert_chain = cert };
+	grpc_channel_credentials *creds = grpc_ssl_credentials_create(ca, key ? &pair : NULL, NULL, NULL);
+	Cleat__V1__GetInfoRequest in = CLEAT__V1__GET_INFO_REQUEST__INIT;
+	const struct cleat_rpc_options options = { .timeout_ms = TEST_WAIT_MS };
+	struct cleat_rpc_client_config config = { .creds = creds };
+	cleat_autopb ProtobufCMessage *out = NULL;
+	struct cleat_error err = CLEAT_ERROR_INIT;
+	struct cleat_rpc_client *client = NULL;
+	char target[64];
+
+	snprintf(target, sizeof(target), "127.0.0.1:%s", port);
+	config.target = target;
+	assert_int_equal(cleat_rpc_client_new(&config, &client, &err), CLEAT_OK);
+	enum cleat_code code = cleat_rpc_client_call(client, &cleat__v1__volumes__descriptor, "GetInfo",
+						     &in.base, &options, &out, &err);
+	cleat_rpc_client_free(client);
+	grpc_channel_credentials_release(creds);
+	return code;
+}
+
+static void test_daemon__tcp_is_for_those_with_a_certificate(void **state)
+{
+	char port[8] = "";
+
+	(void)state;
+	if (!make_certificates()) {
+		print_message("skipped: openssl does not make certificates here\n");
+		skip();
+	}
+	test_daemon_config(&d,
+			   "listen: {address: '127.0.0.1:0', cert: %s/s.pem, key: %s/s.key, client_ca: "
+			   "%s/ca.pem}\n" DIR_POOL,
+			   d.dir, d.dir, d.dir);
+	test_daemon_start(&d, NULL);
+	cleat_autofree char *log = test_daemon_log(&d);
+	const char *at = strstr(log, " port=");
+	assert_non_null(at);
+	assert_int_equal(sscanf(at, " port=%7[0-9]", port), 1);
+	assert_int_equal(call_with(port, "c.key", "c.pem"), CLEAT_OK);
+	assert_int_equal(call_with(port, "o.key", "o.pem"), CLEAT_UNAVAILABLE);
+	assert_int_equal(call_with(port, NULL, NULL), CLEAT_UNAVAILABLE);
+	test_daemon_stop(&d);
+	assert_true(test_daemon_logged(&d, " uid=unknown role=tls method=/cleat.v1.Volumes/GetInfo code=OK"));
+}
+
+static void test_daemon__what_the_listeners_need_is_checked_before_the_start(void **state)
+{
+	(void)state;
+	test_daemon_config(
+		&d, "listen: {address: '127.0.0.1:0', cert: /etc/passwd, key: /k, client_ca: /c}\n" DIR_POOL);
+	test_daemon_spawn(&d, NULL);
+	assert_int_equal(test_daemon_wait(&d), 4);
+	assert_true(test_daemon_logged(&d, "listen: '/etc/passwd' is not PEM"));
+	test_daemon_config(&d, "socket: {group: no-such-group}\n" DIR_POOL);
+	test_daemon_spawn(&d, NULL);
+	assert_int_equal(test_daemon_wait(&d), 4);
+	assert_true(test_daemon_logged(&d, "socket.group: there is no group 'no-such-group'"));
+	assert_int_equal(access(d.state, F_OK), -1);
 }
 
 /* ---- the end ---- */
@@ -729,6 +924,10 @@ int main(void)
 		TEST(serves_a_socket_that_was_passed_in_and_leaves_it),
 		TEST(takes_over_a_dead_socket_but_not_a_live_one),
 		TEST(reflection_knows_the_api),
+		TEST(reads_wait_for_the_pools_and_health_does_not),
+		TEST(a_pool_that_hangs_at_the_start_does_not_hold_up_lists),
+		TEST(tcp_is_for_those_with_a_certificate),
+		TEST(what_the_listeners_need_is_checked_before_the_start),
 		TEST(sigterm_under_load_loses_nothing_acknowledged),
 		TEST(sigterm_lets_a_running_operation_finish),
 		TEST(health_says_when_the_end_begins),
