@@ -72,7 +72,7 @@ static enum cleat_code bind_and_listen(int fd, const struct sockaddr_un *addr,
 {
 	const char *path = addr->sun_path;
 
-	if (fchmod(fd, 0600) || bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
+	if (bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
 		return cleat_error_errno(err, errno, "bind socket '%s'", path);
 	if (where->set_group && fchownat(AT_FDCWD, path, (uid_t)-1, where->group, AT_SYMLINK_NOFOLLOW))
 		return cleat_error_errno(err, errno, "give socket '%s' to group %u", path, where->group);

@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <cmocka.h>
 
@@ -99,6 +101,40 @@ static void test_client__waiting_succeeds_when_the_server_comes(void **state)
 	pthread_join(thread, &code);
 	assert_int_equal((uintptr_t)code, CLEAT_OK);
 	lab_stop_server(&lab, 0);
+}
+
+static void *ping_once(void *arg)
+{
+	struct cleat_rpc_options o = { .timeout_ms = 20000 };
+	enum cleat_code code = lab_ping(arg, &o, NULL);
+
+	return (void *)(uintptr_t)code;
+}
+
+/* As under socket activation: somebody listens, but the server takes its time to accept. */
+static void test_client__a_slow_start_is_waited_for(void **state)
+{
+	autoclient struct cleat_rpc_client *c = client_with(false, 0);
+	struct cleat_rpc_admission who = { 0 };
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	pthread_t thread;
+	void *code = NULL;
+
+	(void)state;
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", lab.path);
+	assert_int_equal(bind(listening, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(listening, 8), 0);
+	assert_int_equal(pthread_create(&thread, NULL, ping_once, c), 0);
+	nanosleep(&(struct timespec){ 0, 500000000 }, NULL);
+	lab_make_server(&lab, NULL);
+	who.role = lab.role;
+	assert_int_equal(cleat_rpc_listen_fd(lab.server, listening, &who, NULL), CLEAT_OK);
+	assert_int_equal(cleat_rpc_server_start(lab.server, NULL), CLEAT_OK);
+	pthread_join(thread, &code);
+	assert_int_equal((uintptr_t)code, CLEAT_OK);
+	lab_stop_server(&lab, 0);
+	unlink(lab.path);
 }
 
 /* ---- restarts ---- */
@@ -327,6 +363,7 @@ int main(void)
 		cmocka_unit_test(test_client__no_server_is_unavailable_at_once),
 		cmocka_unit_test(test_client__waiting_ends_with_the_time_limit),
 		cmocka_unit_test(test_client__waiting_succeeds_when_the_server_comes),
+		cmocka_unit_test(test_client__a_slow_start_is_waited_for),
 	};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_client__idempotent_calls_survive_a_restart),

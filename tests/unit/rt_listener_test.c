@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -35,6 +36,7 @@
 extern char **environ;
 
 static struct lab lab;
+static pid_t child; /* a server in a process of its own; 0: none */
 
 static int prepare(void **state)
 {
@@ -46,6 +48,9 @@ static int prepare(void **state)
 static int down(void **state)
 {
 	(void)state;
+	if (child > 0 && kill(child, SIGKILL) == 0)
+		waitpid(child, NULL, 0);
+	child = 0;
 	lab_down(&lab);
 	return 0;
 }
@@ -164,6 +169,29 @@ static void test_listener__a_live_socket_is_left_alone(void **state)
 	assert_non_null(strstr(err.msg, "another server listens"));
 	assert_int_equal(stat(lab.path, &after), 0);
 	assert_int_equal(after.st_ino, before.st_ino);
+}
+
+/* Its queue of connections is full: it does not answer, but it is not dead either. */
+static void test_listener__a_busy_socket_is_left_alone(void **state)
+{
+	struct cleat_rpc_unix where = { .path = lab.path };
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	cleat_autoclose int other = listen_at(lab.path);
+	int callers[16];
+	size_t n = 0;
+
+	(void)state;
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", lab.path);
+	do {
+		assert_true(n < CLEAT_COUNT(callers));
+		callers[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	} while (connect(callers[n++], (struct sockaddr *)&addr, sizeof(addr)) == 0);
+	assert_int_equal(errno, EAGAIN);
+	lab_make_server(&lab, NULL);
+	assert_int_equal(listen_on(&where, NULL), CLEAT_FAILED_PRECONDITION);
+	assert_int_equal(access(lab.path, F_OK), 0);
+	while (n)
+		close(callers[--n]);
 }
 
 static void test_listener__a_file_is_left_alone(void **state)
@@ -509,6 +537,7 @@ static int serve_activated(void)
 	cleat_rpc_activation_forget();
 	if (fd != 4 || cleat_rpc_activation_fd("lab") != -1)
 		return 3;
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that was killed leaves nothing behind */
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &term, NULL);
@@ -523,19 +552,28 @@ static int serve_activated(void)
 	return 0;
 }
 
-static pid_t spawn_activated(int listening)
+static void spawn_activated(int listening)
 {
 	char *argv[] = { (char *)(uintptr_t) "rt_listener_test", (char *)(uintptr_t) "--activate", NULL };
 	posix_spawn_file_actions_t actions;
-	pid_t pid = -1;
 
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, listening, 4);
 	posix_spawn_file_actions_addopen(&actions, 3, "/dev/null", O_RDONLY, 0);
-	int e = posix_spawn(&pid, "/proc/self/exe", &actions, NULL, argv, environ);
+	int e = posix_spawn(&child, "/proc/self/exe", &actions, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	assert_int_equal(e, 0);
-	return pid;
+}
+
+static void stop_child(void)
+{
+	pid_t pid = child;
+	int status = -1;
+
+	assert_int_equal(kill(pid, SIGTERM), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	child = 0;
+	assert_int_equal(status, 0);
 }
 
 /* As under systemd: the socket exists first, the daemon comes, goes and comes again, and no caller is
@@ -550,12 +588,9 @@ static void test_listener__activation_hands_sockets_over(void **state)
 	close(opened);
 	lab_make_client(&lab);
 	for (int i = 0; i < 2; i++) {
-		int status = -1;
-		pid_t pid = spawn_activated(listening);
+		spawn_activated(listening);
 		assert_int_equal(lab_ping(lab.client, &o, NULL), CLEAT_OK);
-		assert_int_equal(kill(pid, SIGTERM), 0);
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_int_equal(status, 0);
+		stop_child();
 		assert_int_equal(access(lab.path, F_OK), 0);
 	}
 }
@@ -610,6 +645,7 @@ int main(int argc, char **argv)
 		TEST(mode_is_private_by_default),
 		TEST(a_dead_socket_is_replaced),
 		TEST(a_live_socket_is_left_alone),
+		TEST(a_busy_socket_is_left_alone),
 		TEST(a_file_is_left_alone),
 		TEST(impossible_paths_are_refused),
 		TEST(the_stop_removes_its_socket),

@@ -24,6 +24,7 @@ struct raw {
 	grpc_metadata_array leading, trailing;
 	grpc_byte_buffer *reply;
 	struct raw_reply *out;
+	bool asked_leading; /* the core tells no status before the leading headers were asked for */
 };
 
 static grpc_channel *open_channel(const char *target, const struct raw_options *o)
@@ -83,8 +84,19 @@ static void keep_reply(struct raw *r)
 	r->reply = NULL;
 }
 
+/* Adds the wish for the leading headers, once; how many operations that makes. */
+static size_t ask_leading(struct raw *r, grpc_op *op)
+{
+	if (r->asked_leading)
+		return 0;
+	op->op = GRPC_OP_RECV_INITIAL_METADATA;
+	op->data.recv_initial_metadata.recv_initial_metadata = &r->leading;
+	r->asked_leading = true;
+	return 1;
+}
+
 /* One message there, one back; false when nothing came back. */
-static bool exchange(struct raw *r, const struct raw_bytes *message, bool first)
+static bool exchange(struct raw *r, const struct raw_bytes *message)
 {
 	grpc_op ops[3] = { { .op = GRPC_OP_SEND_MESSAGE }, { .op = GRPC_OP_RECV_MESSAGE } };
 	grpc_slice body = grpc_slice_from_copied_buffer(message->p, message->n);
@@ -93,9 +105,7 @@ static bool exchange(struct raw *r, const struct raw_bytes *message, bool first)
 
 	ops[0].data.send_message.send_message = bytes;
 	ops[1].data.recv_message.recv_message = &r->reply;
-	ops[2].op = GRPC_OP_RECV_INITIAL_METADATA;
-	ops[2].data.recv_initial_metadata.recv_initial_metadata = &r->leading;
-	batch(r, ops, first ? 3 : 2);
+	batch(r, ops, 2 + ask_leading(r, &ops[2]));
 	grpc_byte_buffer_destroy(bytes);
 	grpc_slice_unref(body);
 	keep_reply(r);
@@ -109,7 +119,7 @@ static void copy_slice(char *to, size_t room, grpc_slice s)
 
 static void finish(struct raw *r)
 {
-	grpc_op ops[2] = { { .op = GRPC_OP_SEND_CLOSE_FROM_CLIENT },
+	grpc_op ops[3] = { { .op = GRPC_OP_SEND_CLOSE_FROM_CLIENT },
 			   { .op = GRPC_OP_RECV_STATUS_ON_CLIENT } };
 	grpc_status_code code = GRPC_STATUS_UNKNOWN;
 	grpc_slice text = grpc_empty_slice();
@@ -117,7 +127,7 @@ static void finish(struct raw *r)
 	ops[1].data.recv_status_on_client.trailing_metadata = &r->trailing;
 	ops[1].data.recv_status_on_client.status = &code;
 	ops[1].data.recv_status_on_client.status_details = &text;
-	batch(r, ops, 2);
+	batch(r, ops, 2 + ask_leading(r, &ops[2]));
 	r->out->code = (int)code;
 	copy_slice(r->out->text, sizeof(r->out->text), text);
 	grpc_slice_unref(text);
@@ -155,7 +165,9 @@ void raw_call(const char *target, const char *path, const struct raw_bytes *mess
 	grpc_metadata_array_init(&r.trailing);
 	bool go_on = send_headers(&r);
 	for (size_t i = 0; i < n && i < RAW_MAX_REPLIES && go_on; i++)
-		go_on = exchange(&r, &messages[i], i == 0);
+		go_on = exchange(&r, &messages[i]);
+	if (o && o->leave)
+		grpc_call_cancel(r.call, NULL);
 	finish(&r);
 	grpc_metadata_array_destroy(&r.leading);
 	grpc_metadata_array_destroy(&r.trailing);

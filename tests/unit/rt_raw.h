@@ -18,7 +18,8 @@ struct raw_bytes {
 struct raw_options {
 	const char *authority; /* NULL: the core's own */
 	bool gzip;
-	int fd; /* a connected socket to use instead of the target; 0: none; taken over */
+	bool leave; /* cancel instead of half-closing */
+	int fd;	    /* a connected socket to use instead of the target; 0: none; taken over */
 };
 
 struct raw_reply {

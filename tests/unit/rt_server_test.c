@@ -315,6 +315,28 @@ static void test_server__each_call_is_reported_once(void **state)
 	assert_int_equal(atomic_load(&lab_seen.done), done + 5);
 }
 
+static void test_server__callers_that_leave_are_reported_as_lost(void **state)
+{
+	struct raw_options leave = { .leave = true };
+	struct raw_reply reply;
+
+	(void)state;
+	lab_settle(&lab);
+	unsigned done = atomic_load(&lab_seen.done), lost = atomic_load(&lab_seen.lost);
+
+	raw_call(lab.target, PING, NULL, 0, NULL, &reply);
+	assert_int_equal(reply.code, CLEAT_INVALID_ARGUMENT);
+	assert_string_equal(reply.text, "the request message is missing");
+	lab_settle(&lab);
+	assert_int_equal(atomic_load(&lab_seen.done), done + 1);
+	assert_int_equal(atomic_load(&lab_seen.lost), lost);
+	struct raw_bytes first = { "", 0 };
+	raw_call(lab.target, CHAT, &first, 1, &leave, &reply);
+	raw_reply_done(&reply);
+	lab_wait_for(&lab_seen.done, done + 2);
+	assert_int_equal(atomic_load(&lab_seen.lost), lost + 1);
+}
+
 /* ---- full queues ---- */
 
 struct napper {
@@ -660,6 +682,7 @@ int main(void)
 		cmocka_unit_test(test_server__a_caller_that_leaves_is_noticed),
 		cmocka_unit_test(test_server__handlers_know_peer_deadline_and_headers),
 		cmocka_unit_test(test_server__each_call_is_reported_once),
+		cmocka_unit_test(test_server__callers_that_leave_are_reported_as_lost),
 		cmocka_unit_test(test_server__streams_are_complete_and_in_order),
 		cmocka_unit_test(test_server__a_slow_reader_slows_a_waiting_handler),
 		cmocka_unit_test(test_server__a_flooded_reader_is_cut_off),
