@@ -562,7 +562,7 @@ enum cleat_code verb_publish(struct op *op, struct cleat_error *err)
 static enum cleat_code release(struct op *op, bool force, struct cleat_error *err)
 {
 	char path[CLEAT_TARGET_MAX_BYTES];
-	struct cleat_error busy = CLEAT_ERROR_INIT;
+	struct cleat_error drop = CLEAT_ERROR_INIT;
 	bool found = false;
 
 	if (!op->id[0]) {
@@ -576,9 +576,12 @@ static enum cleat_code release(struct op *op, bool force, struct cleat_error *er
 	if (claim_release(op, path, force, &found, err))
 		return err->code;
 	op->result.already = !found;
-	/* The claim is gone; an internal mount that is busy for a moment is tried again by the reconciler. */
-	(void)!stage_drop_if_unused(op, &busy);
-	return CLEAT_OK;
+	/* The claim is gone; an internal mount that is busy for a moment is tried again by the reconciler.  Anything else is said, so that
+	 * the same call again can finish it. */
+	if (stage_drop_if_unused(op, &drop) == CLEAT_OK || drop.code == CLEAT_FAILED_PRECONDITION)
+		return CLEAT_OK;
+	*err = drop;
+	return err->code;
 }
 
 enum cleat_code verb_unpublish(struct op *op, struct cleat_error *err)

@@ -829,8 +829,10 @@ enum cleat_code verb_health(struct op *op, struct cleat_error *err)
 	if (en && en->broken)
 		cleat_error_set(&found, CLEAT_DATA_LOSS, "%s", en->broken);
 	pthread_mutex_unlock(&op->e->lock);
-	if (!found.code && b->health)
-		(void)!b->health(op->pool->instance, handle(op), rec, &found);
+	if (!found.code && b->health && b->health(op->pool->instance, handle(op), rec, &found) && op->again_ms > 0) {
+		*err = found; /* "not yet" is no answer */
+		return err->code;
+	}
 	if (!found.code)
 		look_at_stage(op, &where, &found);
 	op->result.healthy = found.code == CLEAT_OK;
