@@ -22,9 +22,13 @@
 extern char **environ;
 
 #define LOOP_CAN                                                                                             \
-	(CLEAT_CAN_MOUNT | CLEAT_CAN_BLOCK | CLEAT_CAN_ENFORCE_SIZE | CLEAT_CAN_CLONE | CLEAT_CAN_EXPAND |   \
-	 CLEAT_CAN_EXPAND_ONLINE | CLEAT_CAN_ADOPT)
-#define LOOP_TRAITS (ADMITS_BY_SPACE | SHOWS_SIZE_IN_DF | KEEPS_IMAGE | FS_GROWS_LATER_OK)
+	(CLEAT_CAN_MOUNT | CLEAT_CAN_BLOCK | CLEAT_CAN_ENFORCE_SIZE | CLEAT_CAN_SNAPSHOT |                   \
+	 CLEAT_CAN_GROUP_SNAPSHOT | CLEAT_CAN_CLONE | CLEAT_CAN_EXPAND | CLEAT_CAN_EXPAND_ONLINE |           \
+	 CLEAT_CAN_ADOPT | CLEAT_CAN_USAGE_OFFLINE)
+#define LOOP_TRAITS (ADMITS_BY_SPACE | SHOWS_SIZE_IN_DF | KEEPS_IMAGE | FS_GROWS_LATER_OK | SNAPSHOTS_IN_USE)
+#define TREE_CAN                                                                                             \
+	(CLEAT_CAN_MOUNT | CLEAT_CAN_CLONE | CLEAT_CAN_EXPAND | CLEAT_CAN_EXPAND_ONLINE | CLEAT_CAN_ADOPT)
+#define QUOTA_CAN (TREE_CAN | CLEAT_CAN_ENFORCE_SIZE | CLEAT_CAN_USAGE_OFFLINE)
 
 static const struct fixture fixtures[] = {
 	{
@@ -32,8 +36,7 @@ static const struct fixture fixtures[] = {
 		.backend = "loop",
 		.base = "xfs",
 		.base_bytes = 4 * GIB,
-		.has = LOOP_CAN | CLEAT_CAN_SNAPSHOT | CLEAT_CAN_GROUP_SNAPSHOT,
-		.lacks = CLEAT_CAN_SNAPSHOT_OFFLINE_ONLY,
+		.has = LOOP_CAN,
 		.traits = LOOP_TRAITS,
 		.volume_bytes = 32 * MIB,
 	},
@@ -43,8 +46,7 @@ static const struct fixture fixtures[] = {
 		.base = "ext4",
 		.base_bytes = 4 * GIB,
 		.config = { "pool_file", "auto", NULL },
-		.has = LOOP_CAN | CLEAT_CAN_SNAPSHOT | CLEAT_CAN_GROUP_SNAPSHOT,
-		.lacks = CLEAT_CAN_SNAPSHOT_OFFLINE_ONLY,
+		.has = LOOP_CAN,
 		.traits = LOOP_TRAITS,
 		.volume_bytes = 32 * MIB,
 	},
@@ -55,8 +57,7 @@ static const struct fixture fixtures[] = {
 		.base_bytes = 4 * GIB,
 		.config = { "pool_file", "never", NULL },
 		.has = LOOP_CAN | CLEAT_CAN_SNAPSHOT_OFFLINE_ONLY,
-		.lacks = CLEAT_CAN_GROUP_SNAPSHOT,
-		.traits = LOOP_TRAITS,
+		.traits = LOOP_TRAITS & ~(unsigned)SNAPSHOTS_IN_USE,
 		.volume_bytes = 32 * MIB,
 	},
 	{
@@ -64,8 +65,7 @@ static const struct fixture fixtures[] = {
 		.backend = "dir",
 		.base = "ext4",
 		.base_bytes = 1 * GIB,
-		.has = CLEAT_CAN_MOUNT,
-		.lacks = CLEAT_CAN_BLOCK | CLEAT_CAN_ENFORCE_SIZE,
+		.has = TREE_CAN,
 		.volume_bytes = 16 * MIB,
 	},
 	{
@@ -73,8 +73,8 @@ static const struct fixture fixtures[] = {
 		.backend = "dir",
 		.base = "btrfs",
 		.base_bytes = 1 * GIB,
-		.has = CLEAT_CAN_MOUNT | CLEAT_CAN_ENFORCE_SIZE,
-		.lacks = CLEAT_CAN_BLOCK,
+		.has = QUOTA_CAN | CLEAT_CAN_SNAPSHOT,
+		.traits = SNAPSHOTS_IN_USE,
 		.volume_bytes = 16 * MIB,
 	},
 	{
@@ -82,9 +82,8 @@ static const struct fixture fixtures[] = {
 		.backend = "dir",
 		.base = "ext4-prjquota",
 		.base_bytes = 1 * GIB,
-		.has = CLEAT_CAN_MOUNT | CLEAT_CAN_ENFORCE_SIZE,
-		.lacks = CLEAT_CAN_BLOCK,
-		.traits = SHOWS_SIZE_IN_DF | WRITES_PAST_AS_ROOT,
+		.has = QUOTA_CAN,
+		.traits = SHOWS_SIZE_IN_DF,
 		.volume_bytes = 16 * MIB,
 		.only_in_guest = true,
 	},
@@ -93,9 +92,8 @@ static const struct fixture fixtures[] = {
 		.backend = "btrfs",
 		.base = "btrfs",
 		.base_bytes = 1 * GIB,
-		.has = CLEAT_CAN_MOUNT | CLEAT_CAN_ENFORCE_SIZE | CLEAT_CAN_SNAPSHOT | CLEAT_CAN_CLONE |
-		       CLEAT_CAN_EXPAND | CLEAT_CAN_EXPAND_ONLINE,
-		.lacks = CLEAT_CAN_BLOCK | CLEAT_CAN_SNAPSHOT_OFFLINE_ONLY,
+		.has = QUOTA_CAN | CLEAT_CAN_SNAPSHOT,
+		.traits = SNAPSHOTS_IN_USE,
 		.volume_bytes = 16 * MIB,
 	},
 };
@@ -316,6 +314,20 @@ void clear_below(const char *path)
 			umount2(list[n], UMOUNT_NOFOLLOW | MNT_DETACH);
 	free(list);
 	each_loop(path, NULL, false, true);
+}
+
+void clear_mounts(const char *path, const char *leaf)
+{
+	char(*list)[512] = malloc(MOUNTS_MAX * sizeof(*list));
+	size_t n = list ? list_mounts(path, list, MOUNTS_MAX) : 0;
+
+	while (n-- > 0) {
+		const char *slash = strrchr(list[n], '/');
+
+		if (slash && strcmp(slash + 1, leaf) == 0)
+			umount2(list[n], UMOUNT_NOFOLLOW);
+	}
+	free(list);
 }
 
 /* Whether process `pid` names path in its arguments or holds a file below it open. */

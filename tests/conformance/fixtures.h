@@ -13,12 +13,11 @@
 #define GIB (1024ULL * MIB)
 
 enum fixture_trait {
-	ADMITS_BY_SPACE = 1 << 0,  /* refuses a volume that is larger than what the pool has left */
-	SHOWS_SIZE_IN_DF = 1 << 1, /* statfs of a mounted volume shows its own size */
-	KEEPS_IMAGE = 1 << 2,	   /* the data is one image file: <volumes>/<key>/image */
-	WRITES_PAST_AS_ROOT =
-		1 << 3, /* root holding CAP_SYS_RESOURCE may write past the limit (ext4 project quota) */
-	FS_GROWS_LATER_OK = 1 << 4, /* the file system may have to wait for the next stage to grow */
+	ADMITS_BY_SPACE = 1 << 0,   /* refuses a volume that is larger than what the pool has left */
+	SHOWS_SIZE_IN_DF = 1 << 1,  /* statfs of a mounted volume shows its own size */
+	KEEPS_IMAGE = 1 << 2,	    /* the data is one image file: <volumes>/<key>/image */
+	FS_GROWS_LATER_OK = 1 << 3, /* the file system may have to wait for the next stage to grow */
+	SNAPSHOTS_IN_USE = 1 << 4,  /* a volume that is being written can be snapshot */
 };
 
 struct fixture {
@@ -27,8 +26,8 @@ struct fixture {
 	const char *base; /* "ext4", "xfs", "btrfs", "ext4-prjquota": made in a sparse image */
 	uint64_t base_bytes;
 	const char *config[9]; /* further pool parameters: key, value, ..., NULL */
-	unsigned has;	       /* capabilities that must be there (enum cleat_capability) ... */
-	unsigned lacks;	       /* ... and that must not */
+	unsigned has; /* the capabilities that the pool must tell: these and no others (enum cleat_capability)
+		       */
 	unsigned traits;
 	uint64_t volume_bytes; /* a small volume */
 	bool only_in_guest;    /* needs a kernel feature that most hosts lack; run by tests/uml */
@@ -59,6 +58,8 @@ unsigned processes_below(const char *path, bool loud);
 /* Unmounts everything below path (deepest first, lazily if need be), frees loop devices with files below it.
  */
 void clear_below(const char *path);
+/* Unmounts the mounts below path whose mount point ends in "/<leaf>". */
+void clear_mounts(const char *path, const char *leaf);
 /* Runs an argument vector, output to /dev/null unless it fails; the exit status. */
 int run_tool(const char *const argv[]);
 /* rm -rf, staying on each file system. */

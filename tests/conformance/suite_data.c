@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,7 +42,7 @@ static void expand(struct world *w, const char *volume, uint64_t bytes, bool *la
 
 	req.capacity_bytes = bytes;
 	ok_call(w, &req, &res);
-	assert_true(res.volumes[0].record->capacity_bytes >= bytes);
+	assert_true(res.volumes[0].record->capacity_bytes >= bytes || !can(w, CLEAT_CAN_ENFORCE_SIZE));
 	*later_out = res.grows_at_next_stage;
 	cleat_engine_result_done(&res);
 }
@@ -196,7 +197,7 @@ static void test_expand__xfs_and_btrfs_grow_online(void **state)
 	static const struct {
 		const char *fs;
 		uint64_t bytes;
-	} kinds[] = { { "xfs", 320 * MIB }, { "btrfs", 128 * MIB } };
+	} kinds[] = { { "xfs", 320 * MIB }, { "btrfs", 256 * MIB } };
 	bool later = true;
 	char t[256], ref[64];
 
@@ -289,15 +290,102 @@ static void test_thick__is_really_there(void **state)
 	world_tidy(w);
 }
 
+/* ---- adoption ----------------------------------------------------------------------------------------- */
+
+/* Something with a file in it, made without us: an ext4 image, a directory, a subvolume. */
+static void make_foreign(struct world *w, const char *path)
+{
+	char mounted[300];
+
+	if (!(w->fx->traits & KEEPS_IMAGE)) {
+		const char *const subvolume[] = { "btrfs", "-q", "subvolume", "create", path, NULL };
+
+		if (strcmp(w->fx->backend, "btrfs") == 0)
+			assert_int_equal(run_tool(subvolume), 0);
+		else
+			assert_int_equal(mkdir(path, 0755), 0);
+		put_file(path, "f", MIB, 1);
+		return;
+	}
+	const char *const make[] = { "mke2fs", "-q", "-F", "-t", "ext4", path, "32M", NULL };
+	target_path(w, "foreign", true, mounted);
+	const char *const mount[] = { "mount", "-o", "loop", path, mounted, NULL };
+	assert_int_equal(run_tool(make), 0);
+	assert_int_equal(run_tool(mount), 0);
+	put_file(mounted, "f", MIB, 1);
+	assert_int_equal(umount(mounted), 0);
+}
+
+static void test_adopt__takes_in_what_is_there(void **state)
+{
+	struct world *w = *state;
+	struct cleat_request req = req_for(CLEAT_VERB_ADOPT, NULL);
+	char what[256], t[256], id[CLEAT_ID_MAX_BYTES + 1], again[CLEAT_ID_MAX_BYTES + 1];
+	struct cleat_volume_state v;
+
+	snprintf(what, sizeof(what), "%s-foreign", w->pool_path);
+	make_foreign(w, what);
+	world_open(w);
+	req.name = "db";
+	req.what = what;
+	ok_create_with(w, &req, id);
+	ok_create_with(w, &req, again);
+	assert_string_equal(id, again);
+	ok_get(w, id, CLEAT_KIND_VOLUME, &v);
+	assert_true(v.record->adopted);
+	cleat_volume_state_done(&v);
+	world_close(w);
+	world_open(w);
+	ok_publish(w, id, "t", t);
+	assert_true(has_file(t, "f", MIB, 1));
+	put_file(t, "g", MIB, 2);
+	ok_unpublish(w, id, t);
+	world_tidy(w);
+	/* Deleted as any other volume, and whatever name it had before is not left behind as something else.
+	 */
+	remove_all(what);
+}
+
+static void test_adopt__refuses_what_it_cannot_take(void **state)
+{
+	struct world *w = *state;
+	struct cleat_request req = req_for(CLEAT_VERB_ADOPT, NULL);
+	static const char *const bad[] = { "relative", "/proc/self/mem", "/nothing/here", "", "/" };
+	char what[300];
+
+	world_open(w);
+	req.name = "db";
+	for (size_t i = 0; i < CLEAT_COUNT(bad); i++) {
+		req.what = bad[i];
+		refused_any(w, &req,
+			    CODE(CLEAT_INVALID_ARGUMENT) | CODE(CLEAT_FAILED_PRECONDITION) |
+				    CODE(CLEAT_NOT_FOUND) | CODE(CLEAT_PERMISSION_DENIED),
+			    NULL);
+	}
+	/* The pool's own insides. */
+	req.what = w->pool_path;
+	refused_any(w, &req, CODE(CLEAT_INVALID_ARGUMENT) | CODE(CLEAT_FAILED_PRECONDITION), NULL);
+	/* Neither a file system nor a directory. */
+	put_file(suite_dir, "base/rubbish", 100000, 1);
+	snprintf(what, sizeof(what), "%s/base/rubbish", suite_dir);
+	req.what = what;
+	refused_any(w, &req, CODE(CLEAT_INVALID_ARGUMENT) | CODE(CLEAT_FAILED_PRECONDITION), NULL);
+	assert_int_equal(unlink(what), 0);
+	assert_int_equal(count_volumes(w, CLEAT_KIND_VOLUME), 0);
+	world_tidy(w);
+}
+
 const struct suite_case suite_data[] = {
 	CASE(test_size__a_full_volume_stops_at_its_own_size, IN_QUICK, CLEAT_CAN_ENFORCE_SIZE, 0),
 	CASE(test_size__is_set_as_a_quota, IN_QUICK, CLEAT_CAN_ENFORCE_SIZE, SHOWS_SIZE_IN_DF),
 	CASE(test_usage__follows_what_is_written, IN_QUICK, 0, 0),
-	CASE(test_expand__under_a_published_volume, IN_QUICK, CLEAT_CAN_EXPAND, 0),
-	CASE(test_expand__while_nobody_uses_it, IN_QUICK, CLEAT_CAN_EXPAND, 0),
+	CASE(test_expand__under_a_published_volume, IN_QUICK, CLEAT_CAN_EXPAND | CLEAT_CAN_ENFORCE_SIZE, 0),
+	CASE(test_expand__while_nobody_uses_it, IN_QUICK, CLEAT_CAN_EXPAND | CLEAT_CAN_ENFORCE_SIZE, 0),
 	CASE(test_expand__xfs_and_btrfs_grow_online, 0, CLEAT_CAN_EXPAND_ONLINE, KEEPS_IMAGE),
-	CASE(test_expand__never_makes_smaller, 0, CLEAT_CAN_EXPAND, 0),
+	CASE(test_expand__never_makes_smaller, 0, CLEAT_CAN_EXPAND | CLEAT_CAN_ENFORCE_SIZE, 0),
 	CASE(test_expand__is_unimplemented_where_it_cannot_be, 0, 0, 0),
 	CASE(test_thick__is_really_there, 0, 0, KEEPS_IMAGE),
+	CASE(test_adopt__takes_in_what_is_there, IN_QUICK, CLEAT_CAN_ADOPT, 0),
+	CASE(test_adopt__refuses_what_it_cannot_take, 0, CLEAT_CAN_ADOPT, 0),
 	{ 0 },
 };

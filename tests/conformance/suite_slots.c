@@ -148,8 +148,8 @@ static void test_table__is_whole(void **state)
 	assert_true(b->open && b->close && b->probe && b->capabilities && b->space && b->scan && b->recover);
 	assert_true(b->create && b->remove && b->update && b->map && b->find_mount);
 	for (const struct cleat_param *const *t =
-		     (const struct cleat_param *const[]){ b->pool_params, b->volume_params, cleat_param_common,
-							  NULL };
+		     (const struct cleat_param *const[]){ b->pool_params, b->volume_params,
+							  cleat_param_common, NULL };
 	     *t; t++) {
 		for (const struct cleat_param *p = *t; p->key; p++) {
 			assert_true(p->text && strlen(p->text) > 10);

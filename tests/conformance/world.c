@@ -4,11 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "layers/layer.h"
@@ -60,7 +62,7 @@ int world_setup(void **state)
 	snprintf(w->run_dir, sizeof(w->run_dir), "%s/run", w->dir);
 	snprintf(w->targets, sizeof(w->targets), "%s/targets", w->dir);
 	snprintf(w->pool_path, sizeof(w->pool_path), "%s/base/p%u", suite_dir, number);
-	if (mkdir(w->dir, 0755) != 0 || mkdir(w->targets, 0755) != 0)
+	if (mkdir(w->dir, 0755) != 0 || mkdir(w->targets, 0755) != 0 || mkdir(w->pool_path, 0755) != 0)
 		return -1;
 	*state = w;
 	return cleat_layer_fault_set(suite_flaky ? flaky_rules : "", NULL) == CLEAT_OK ? 0 : -1;
@@ -108,6 +110,8 @@ static void config_pool(struct world *w, struct world_config *c, unsigned i)
 
 	snprintf(name, sizeof(name), i ? POOL "%u" : POOL, i + 1);
 	snprintf(c->paths[i], sizeof(c->paths[i]), i ? "%s-%u" : "%s", w->pool_path, i + 1);
+	if (i && mkdir(c->paths[i], 0755) != 0 && errno != EEXIST)
+		fail_msg("mkdir %s: %s", c->paths[i], strerror(errno));
 	p->name = strdup(name);
 	p->backend = strdup(w->fx->backend);
 	set(&p->config, "path", c->paths[i]);
@@ -563,6 +567,20 @@ bool has_mount_option(const char *path, const char *option)
 	return found;
 }
 
+/* ext4 lets whoever has CAP_SYS_RESOURCE write past a project quota: this thread does without it while it
+ * fills a disk. */
+static uint32_t set_resource_cap(bool on, uint32_t before)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	assert_int_equal(syscall(SYS_capget, &header, data), 0);
+	const uint32_t had = data[0].effective;
+	data[0].effective = on ? before : had & ~(1U << CAP_SYS_RESOURCE);
+	assert_int_equal(syscall(SYS_capset, &header, data), 0);
+	return had;
+}
+
 uint64_t fill(const char *dir, const char *name, uint64_t most, int *errnum_out)
 {
 	static unsigned char block[64 * 1024];
@@ -572,6 +590,7 @@ uint64_t fill(const char *dir, const char *name, uint64_t most, int *errnum_out)
 	assert_true(asprintf(&path, "%s/%s", dir, name) > 0);
 	pattern(block, sizeof(block), 77);
 	*errnum_out = 0;
+	const uint32_t caps = set_resource_cap(false, 0);
 	cleat_autoclose int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
 	if (fd < 0)
 		*errnum_out = errno;
@@ -591,6 +610,7 @@ uint64_t fill(const char *dir, const char *name, uint64_t most, int *errnum_out)
 	}
 	if (fd >= 0 && fsync(fd) != 0 && !*errnum_out)
 		*errnum_out = errno;
+	set_resource_cap(true, caps);
 	return done;
 }
 
@@ -644,6 +664,14 @@ size_t pool_entries(struct world *w, const char *sub)
 	if (d)
 		closedir(d);
 	return n;
+}
+
+const char *pool_file(struct world *w)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/pool.img", w->pool_path);
+	return access(path, F_OK) == 0 ? path : NULL;
 }
 
 void skip_because(const char *why)

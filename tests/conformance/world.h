@@ -127,6 +127,8 @@ size_t pool_entries(struct world *w, const char *sub);
 /* Path of a file beside the volume's record, which must be there; also where the volumes lie inside a pool
  * file (while the engine is open). */
 void volume_path(struct world *w, const char *volume, const char *file, char out[512]);
+/* The pool file of the pool, where it has one: a loop device that is no volume's.  NULL without. */
+const char *pool_file(struct world *w);
 /* Tells why, and ends the test as skipped. */
 void skip_because(const char *why);
 
