@@ -8,8 +8,9 @@
 #include "sys/fsctl.h"
 #include "util/mem.h"
 
-/* mkfs.btrfs with two copies of metadata refuses less. */
-#define MIN_BYTES (109 * CLEAT_MIB)
+/* mkfs.btrfs would do with 109 MB, but the kernel grows no btrfs to less than this (fs/btrfs/ioctl.c,
+ * btrfs_ioctl_resize). */
+#define MIN_BYTES (256 * CLEAT_MIB)
 #define MAX_BYTES (UINT64_C(1) << 60)
 
 static const char *const node_sizes[] = { "4096", "16384", "32768", "65536", NULL };
@@ -59,7 +60,9 @@ static void make_args(struct cleat_fs_args *a, const struct cleat_fs_make_opts *
 static enum cleat_code grow(int mount_fd, uint64_t device_bytes, const char *what, bool *grown_out,
 			    struct cleat_error *err)
 {
-	(void)device_bytes;
+	if (device_bytes < MIN_BYTES)
+		return cleat_error_set(err, CLEAT_OUT_OF_RANGE,
+				       "'%s': a btrfs cannot be grown to less than 256 MiB", what);
 	*grown_out = true;
 	return cleat_sys_grow_btrfs(mount_fd, what, err);
 }

@@ -167,17 +167,20 @@ enum cleat_code cleat_sys_guardian_freeze(const char *path, const int *mounts, s
 					  struct cleat_guardian *out, struct cleat_error *err)
 {
 	struct cleat_guardian g = { -1, -1, mounts, count };
-	char why[200] = "it says nothing";
+	char why[200] = "";
 
 	if (count == 0 || count > MAX_MOUNTS)
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "freeze %zu file systems at once", count);
 	int e = start(path, mounts, count, limit_ms, &g);
 	if (e)
 		return cleat_error_errno(err, e, "start '%s'", path);
-	if (hear(g.fd, limit_ms + MORE_MS, why, sizeof(why)) == 'F') {
+	char word = hear(g.fd, limit_ms + MORE_MS, why, sizeof(why));
+	if (word == 'F') {
 		*out = g;
 		return CLEAT_OK;
 	}
+	if (word != 'E')
+		snprintf(why, sizeof(why), "it took too long");
 	bury(&g, true);
 	return cleat_error_set(err, CLEAT_ABORTED, "freeze %zu file systems: %s", count, why);
 }

@@ -217,6 +217,7 @@ int lab_teardown(void **state)
 	bool loops = !lab_no_loops(lab);
 
 	lab_inject_off();
+	each_loop(lab, clear_loop); /* also those whose image will have no path once its file system is detached */
 	for (int i = 0; i < 8 && each_mount(lab, detach_mount) > 0; i++)
 		;
 	each_loop(lab, clear_loop);

@@ -312,6 +312,23 @@ static enum cleat_code check_unused(struct loop_pool *pool, const struct cleat_r
 	return code;
 }
 
+/* XFS frees the blocks of a removed file some time later; those of a file that was cut off are free at once,
+ * and the next creation is admitted by what is free.  An adopted image may still have its old name: then its
+ * contents are not ours alone. */
+static void free_blocks(const struct loop_pool *pool, const char *trash)
+{
+	cleat_autoclose int image = -1;
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", trash, LOOP_IMAGE);
+	if (cleat_sys_open_at(pool->dir.trash_fd, path, O_RDWR, 0, &image, NULL) || fstat(image, &st) ||
+	    st.st_nlink != 1)
+		return;
+	if (cleat_sys_truncate(image, 0, path, NULL))
+		return;
+}
+
 enum cleat_code loop_remove(void *arg, struct cleat_op *op, const struct cleat_record *rec,
 			    struct cleat_error *err)
 {
@@ -327,7 +344,10 @@ enum cleat_code loop_remove(void *arg, struct cleat_op *op, const struct cleat_r
 	if (code)
 		return code;
 	loop_book_remove(&pool->book, rec->key);
-	return trash ? cleat_pooldir_purge(&pool->dir, trash, err) : CLEAT_OK;
+	if (!trash)
+		return CLEAT_OK;
+	free_blocks(pool, trash);
+	return cleat_pooldir_purge(&pool->dir, trash, err);
 }
 
 /* ---- looking

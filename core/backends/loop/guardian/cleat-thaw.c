@@ -29,6 +29,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool frozen[MAX_COUNT]; /* by us */
 static bool over;	       /* nothing more is to be frozen */
+static bool all_frozen;
 static int count;
 static int limit_ms;
 
@@ -53,14 +54,17 @@ static void say(char word, const char *text)
 		return;
 }
 
-static void thaw_all(void)
+/* Whether all had been frozen. */
+static bool thaw_all(void)
 {
 	pthread_mutex_lock(&lock);
+	bool were = all_frozen;
 	over = true;
 	for (int i = 0; i < count; i++)
 		if (frozen[i] && ioctl(FIRST + i, FITHAW, 0) == 0)
 			frozen[i] = false;
 	pthread_mutex_unlock(&lock);
+	return were;
 }
 
 /* Waits for the word, the end or the time; true when it was the word. */
@@ -78,8 +82,8 @@ static void *watch(void *arg)
 {
 	(void)arg;
 	bool told = wait_for_word();
-	thaw_all();
-	say(told ? 'T' : 'X', "");
+	if (thaw_all()) /* else the other thread says what went wrong */
+		say(told ? 'T' : 'X', "");
 	return NULL;
 }
 
@@ -94,6 +98,7 @@ static int freeze(int i)
 		e = ETIMEDOUT;
 	} else if (e == 0) {
 		frozen[i] = true;
+		all_frozen = i + 1 == count;
 	}
 	pthread_mutex_unlock(&lock);
 	return e;
@@ -127,7 +132,7 @@ int main(int argc, char **argv)
 		count = 0;
 	if (e) {
 		thaw_all();
-		say('E', strerror(e));
+		say('E', e == ETIMEDOUT ? "it took too long" : strerror(e));
 		return 0;
 	}
 	say('F', "");
