@@ -8,7 +8,7 @@
 
 void cleat_call_note_subject(struct cleat_call_note *note, const char *pool, const char *volume)
 {
-	if (pool)
+	if (pool && pool[0])
 		snprintf(note->subject, sizeof(note->subject), "%s/%s", pool, volume);
 	else
 		snprintf(note->subject, sizeof(note->subject), "%s", volume);

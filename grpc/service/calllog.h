@@ -18,7 +18,8 @@ struct cleat_call_note {
 		1]; /* of the volume or snapshot in the answer, where the caller named none; "" without */
 };
 
-/* Copies what the caller called the volume: "volume", or "pool/name" when pool is not NULL. */
+/* Copies what the caller called the volume: "volume", or "pool/name" when a pool is given (neither NULL nor
+ * ""). */
 void cleat_call_note_subject(struct cleat_call_note *note, const char *pool, const char *volume);
 
 /* A cleat_rpc_done_fn: info for OK, warn for anything else; the standard services (health, reflection) at

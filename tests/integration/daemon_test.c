@@ -195,6 +195,25 @@ static void test_daemon__help_lists_the_keys_of_every_backend(void **state)
 	assert_true(test_daemon_logged(&d, "Keys of a pool with backend dir"));
 }
 
+static void test_daemon__the_command_line_goes_before_the_file(void **state)
+{
+	static const char *const options[] = { "--node=from-options", "--log-level=error", NULL };
+	Cleat__V1__GetInfoRequest in = CLEAT__V1__GET_INFO_REQUEST__INIT;
+	cleat_autopb ProtobufCMessage *out = NULL;
+	struct cleat_error err = CLEAT_ERROR_INIT;
+
+	(void)state;
+	test_daemon_config(&d, "node: from-file\nlog: {level: debug}\nstate_dir: /nonexistent/x\n" DIR_POOL);
+	test_daemon_start(&d, options);
+	assert_int_equal(test_daemon_call(&d, "GetInfo", &in.base, &out, &err), CLEAT_OK);
+	assert_string_equal(((const Cleat__V1__GetInfoResponse *)(const void *)out)->node, "from-options");
+	test_daemon_signal(&d, SIGHUP);
+	test_daemon_expect_notify(&d, "READY=1");
+	test_daemon_stop(&d);
+	cleat_autofree char *log = test_daemon_log(&d);
+	assert_string_equal(log, "");
+}
+
 /* ---- what is logged ---- */
 
 static void test_daemon__each_call_is_logged_once_with_its_peer(void **state)
@@ -248,8 +267,7 @@ static void test_daemon__parameters_and_mount_options_are_not_logged(void **stat
 	in.n_labels = 1;
 	assert_int_equal(test_daemon_call(&d, "CreateVolume", &in.base, NULL, &err), CLEAT_OK);
 	test_daemon_stop(&d);
-	assert_true(
-		test_daemon_logged(&d, "\"method\":\"/cleat.v1.Volumes/CreateVolume\",\"volume\":\"/v\""));
+	assert_true(test_daemon_logged(&d, "\"method\":\"/cleat.v1.Volumes/CreateVolume\",\"volume\":\"v\""));
 	assert_false(test_daemon_logged(&d, "hunter2"));
 	assert_false(test_daemon_logged(&d, "424242"));
 }
@@ -915,6 +933,7 @@ int main(void)
 		TEST(wrong_configuration_is_refused_before_anything_starts),
 		TEST(check_config_starts_nothing),
 		TEST(command_line_errors_are_code_2),
+		TEST(the_command_line_goes_before_the_file),
 		TEST(help_lists_the_keys_of_every_backend),
 		TEST(each_call_is_logged_once_with_its_peer),
 		TEST(parameters_and_mount_options_are_not_logged),
