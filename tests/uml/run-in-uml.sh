@@ -40,10 +40,9 @@ mount -t devtmpfs dev dev
 mkdir -p dev/pts dev/shm
 mount -t devpts devpts dev/pts
 mount -t tmpfs tmpfs dev/shm
-mount -t tmpfs tmpfs run
+mount -t tmpfs -o size=80% tmpfs run
 mkdir -p lib/modules/$version
 mount --bind "$mods" lib/modules/$version
-mount -t tmpfs -o size=80% tmpfs tmp
 exec chroot . /bin/bash $job/inside
 INIT
 
@@ -51,11 +50,11 @@ INIT
 cat >"$job/inside" <<INSIDE
 cd /
 for m in $modules; do modprobe \$m || echo "no module \$m"; done
-export TMPDIR=/tmp CLEAT_EXPECT_EXT4_ONLINE=1
+export TMPDIR=/run CLEAT_EXPECT_EXT4_ONLINE=1
 failed=0
 for fixture in $fixtures; do
 	echo "== \$(uname -r): \$fixture"
-	$conformance --quick --backend \$fixture || failed=\$((failed + 1))
+	$conformance ${CLEAT_UML_QUICK:+--quick} --backend \$fixture || failed=\$((failed + 1))
 done
 echo "GUEST-FAILED \$failed"
 echo o >/proc/sysrq-trigger
