@@ -383,6 +383,15 @@ static void wake_all(struct cleat_engine *e)
 	pthread_cond_signal(&e->timer_wake);
 }
 
+/* With the lock: what still runs is stuck in the kernel, so waiting longer is of no use. */
+static bool only_stuck_left(const struct cleat_engine *e)
+{
+	for (const struct op *op = e->ops; op; op = op->next)
+		if (!op->stuck)
+			return false;
+	return e->ops != NULL;
+}
+
 bool cleat_engine_close(struct cleat_engine *e, int64_t grace_ms)
 {
 	const int64_t end = cleat_time_mono_ms() + grace_ms;
@@ -392,7 +401,7 @@ bool cleat_engine_close(struct cleat_engine *e, int64_t grace_ms)
 	pthread_mutex_lock(&e->lock);
 	e->closing = true;
 	wake_all(e);
-	while ((e->op_count || e->thread_count) && rc != ETIMEDOUT) {
+	while ((e->op_count || e->thread_count) && rc != ETIMEDOUT && !only_stuck_left(e)) {
 		rc = pthread_cond_timedwait(&e->quiet, &e->lock, &until);
 		wake_all(e);
 	}
