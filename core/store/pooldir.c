@@ -36,9 +36,7 @@ static enum cleat_code offline(struct cleat_error *err, const char *path)
 	return CLEAT_UNAVAILABLE;
 }
 
-/* ---- marker
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- marker ---------------------------------------------------------------------------------- */
 
 static bool copy_member(const json_t *object, const char *member, char *out, size_t room)
 {
@@ -104,8 +102,7 @@ static enum cleat_code write_marker(int root_fd, const struct marker *m, struct 
 	return cleat_sys_replace_file(root_fd, MARKER, text, (size_t)n, 0600, true, err);
 }
 
-/* ---- first initialisation
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- first initialisation -------------------------------------------------------------------- */
 
 struct contents {
 	int root_fd;
@@ -198,9 +195,7 @@ static enum cleat_code initialise(const struct cleat_pool_options *opts, const c
 	return cleat_sys_list(root_fd, ".", remove_leftover, &root_fd, err);
 }
 
-/* ---- lock
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- lock ------------------------------------------------------------------------------------ */
 
 static enum cleat_code refuse_second(int root_fd, struct cleat_error *err)
 {
@@ -231,9 +226,7 @@ static enum cleat_code take_lock(const struct cleat_pool_options *opts, int root
 	return CLEAT_OK;
 }
 
-/* ---- opening
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static enum cleat_code check_marker(const struct cleat_pool_options *opts, const char *backend,
 				    const struct marker *m, struct cleat_error *err)

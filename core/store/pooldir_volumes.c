@@ -52,9 +52,7 @@ static void room_name(char name[ROOM_NAME_BYTES + 1], const char *key)
 	snprintf(name, ROOM_NAME_BYTES + 1, "%.*s.%s", CLEAT_KEY_MAX_BYTES, key, rand);
 }
 
-/* ---- creation
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- creation -------------------------------------------------------------------------------- */
 
 enum cleat_code cleat_pooldir_begin(const struct cleat_pooldir *dir, const char *key, char **attempt_out,
 				    int *fd_out, struct cleat_error *err)
@@ -140,9 +138,7 @@ void cleat_pooldir_abandon(const struct cleat_pooldir *dir, const char *attempt)
 		return; /* the sweep at the next start removes it */
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 enum cleat_code cleat_pooldir_open_volume(const struct cleat_pooldir *dir, const char *key, int *fd_out,
 					  struct cleat_error *err)
@@ -241,9 +237,7 @@ enum cleat_code cleat_pooldir_confirm(const struct cleat_pooldir *dir, const str
 	return CLEAT_OK;
 }
 
-/* ---- changing
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- changing -------------------------------------------------------------------------------- */
 
 /* The new text is written in new/, not beside the old one: if this is cut off, the sweep finds it without
  * opening every volume. */
@@ -301,9 +295,7 @@ enum cleat_code cleat_pooldir_purge(const struct cleat_pooldir *dir, const char 
 	return cleat_sys_remove_tree(dir->trash_fd, trash, err);
 }
 
-/* ---- all of them
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 struct scan {
 	const struct cleat_pooldir *dir;

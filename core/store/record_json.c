@@ -75,9 +75,7 @@ static bool is_key(const char *text)
 	return n > 0 && n <= CLEAT_KEY_MAX_BYTES && text[n] == '\0';
 }
 
-/* ---- writing
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* What could not be read back is not written. */
 static json_t *text_to_json(const char *text, size_t max_bytes)
@@ -209,9 +207,7 @@ enum cleat_code cleat_record_encode(const struct cleat_record *r, struct cleat_b
 	return code;
 }
 
-/* ---- reading
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static enum cleat_code damaged(struct cleat_error *err, const char *member, const char *why)
 {

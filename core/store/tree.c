@@ -37,15 +37,15 @@ void cleat_tree_close(void *pool)
 {
 	struct cleat_tree *t = pool;
 
+	if (t->medium && t->medium->tidy && !t->dir.id.read_only)
+		t->medium->tidy(t);
 	cleat_pooldir_close(&t->dir);
 	cleat_tree_place_done(&t->place);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 }
 
-/* ---- records
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 enum cleat_code cleat_tree_draft(const struct cleat_record *wish, struct cleat_record **out,
 				 struct cleat_error *err)
@@ -112,9 +112,7 @@ enum cleat_code cleat_tree_confirm(const struct cleat_tree *t, const struct clea
 	return CLEAT_OK;
 }
 
-/* ---- helpers of creation
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- helpers of creation --------------------------------------------------------------------- */
 
 enum cleat_code cleat_tree_open_made(int attempt_fd, int *fd_out, struct cleat_error *err)
 {
@@ -250,9 +248,7 @@ static enum cleat_code build(struct cleat_tree *t, struct cleat_op *op, const st
 	return CLEAT_OK;
 }
 
-/* ---- verbs
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- verbs ----------------------------------------------------------------------------------- */
 
 enum cleat_code cleat_tree_create(void *pool, struct cleat_op *op, const struct cleat_record *rec,
 				  const struct cleat_record *source, const struct cleat_where *where,
@@ -385,9 +381,7 @@ enum cleat_code cleat_tree_expand(void *pool, struct cleat_op *op, const struct 
 	return raise_limit(t, data_fd, &draft, bytes, rec_out, err);
 }
 
-/* ---- removal
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- removal --------------------------------------------------------------------------------- */
 
 struct leftovers {
 	struct cleat_tree *t;
@@ -438,9 +432,7 @@ enum cleat_code cleat_tree_remove(void *pool, struct cleat_op *op, const struct 
 	return CLEAT_OK;
 }
 
-/* ---- recovery
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- recovery -------------------------------------------------------------------------------- */
 
 struct recovery {
 	struct cleat_tree *t;
@@ -472,5 +464,8 @@ enum cleat_code cleat_tree_recover(void *pool, bool (*in_use)(const char *key, v
 	struct cleat_error own = CLEAT_ERROR_INIT;
 
 	(void)in_use;
-	return cleat_pooldir_sweep(&t->dir, remove_swept, &r, report, arg, err ? err : &own);
+	enum cleat_code code = cleat_pooldir_sweep(&t->dir, remove_swept, &r, report, arg, err ? err : &own);
+	if (!code && t->medium->recover)
+		t->medium->recover(t);
+	return code;
 }

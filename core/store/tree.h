@@ -19,6 +19,8 @@
 #define CLEAT_TREE_DATA "data"
 #define CLEAT_TREE_MIN_BYTES (1024 * 1024) /* a limit below this leaves no room for a subvolume's own metadata */
 
+#define CLEAT_TREE_STALE_MAX 512 /* what is beyond is found at the next start */
+
 /* Attributes of records. */
 #define CLEAT_TREE_ENFORCES "enforces_size"
 #define CLEAT_TREE_REQUESTED "requested_bytes"
@@ -45,6 +47,10 @@ struct cleat_tree_medium {
 				struct cleat_error *err);
 	/* Removes an entry of new/ or trash/ with the tree that may be in it.  Gone is OK. */
 	enum cleat_code (*remove)(struct cleat_tree *t, int parent_fd, const char *name, struct cleat_error *err);
+	/* Looks for what removals that were cut off have left outside of the pool directory; after new/ and trash/ were swept.  May be NULL. */
+	void (*recover)(struct cleat_tree *t);
+	/* Finishes what removals had to leave for later; called now and then, must be cheap.  May be NULL. */
+	void (*tidy)(struct cleat_tree *t);
 };
 
 /* Where the pool lies in the mount table, so that mounts of its volumes are recognised by text alone.  Paths end without "/": "" is the root. */
@@ -67,8 +73,10 @@ struct cleat_tree {
 	bool subvolumes_only; /* adopt: plain directories are refused */
 	unsigned low_percent;
 	_Atomic uint64_t promised_bytes; /* as of the last scan, kept up since */
-	pthread_mutex_t lock; /* the medium's own; never held across a call that can block */
-	uint32_t busy_projects[64]; /* project ids being given out; 0: free.  Under lock */
+	pthread_mutex_t lock; /* of the two lists below, each one medium's own; never held across a call that can block */
+	uint32_t busy_projects[64]; /* project ids being given out; 0: free */
+	uint64_t stale_groups[CLEAT_TREE_STALE_MAX]; /* of deleted subvolumes, which the kernel does not let go yet */
+	size_t stale_count;
 };
 
 /* Finishes opening: t->dir is open (closed by cleat_tree_close() also after a failure); finds the place in the mount table. */

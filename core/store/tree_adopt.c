@@ -37,9 +37,7 @@ static void candidate_done(struct candidate *c)
 }
 #define auto_candidate __attribute__((cleanup(candidate_done)))
 
-/* ---- finding it
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- finding it ------------------------------------------------------------------------------ */
 
 static enum cleat_code refuse(const char *path, const char *why, struct cleat_error *err)
 {
@@ -138,8 +136,7 @@ static enum cleat_code check_candidate(const struct cleat_tree *t, const struct 
 	return cleat_tree_check_no_mounts(t, c->path, err);
 }
 
-/* ---- repeating a call that was done
- * ------------------------------------------------------------------------------------------------ */
+/* ---- repeating a call that was done ---------------------------------------------------------- */
 
 static bool is_from(const struct cleat_record *rec, const char *path)
 {
@@ -198,9 +195,7 @@ static enum cleat_code confirm(struct cleat_tree *t, const struct cleat_record *
 	return CLEAT_OK;
 }
 
-/* ---- undoing
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- undoing --------------------------------------------------------------------------------- */
 
 /* The record of an attempt that is an adoption, else NULL. */
 static struct cleat_record *read_adoption(int attempt_fd)
@@ -264,9 +259,7 @@ static void give_up(struct cleat_tree *t, const char *attempt)
 		cleat_tree_abandon(t, attempt);
 }
 
-/* ---- doing
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- doing ----------------------------------------------------------------------------------- */
 
 static enum cleat_code take_in(struct cleat_tree *t, const struct candidate *c, int attempt_fd,
 			       const struct cleat_record *draft, struct cleat_error *err)

@@ -14,9 +14,12 @@
 
 enum cleat_code cleat_tree_probe(void *pool, struct cleat_error *err)
 {
-	const struct cleat_tree *t = pool;
+	struct cleat_tree *t = pool;
+	enum cleat_code code = cleat_pooldir_probe(&t->dir, err);
 
-	return cleat_pooldir_probe(&t->dir, err);
+	if (!code && t->medium->tidy)
+		t->medium->tidy(t);
+	return code;
 }
 
 unsigned cleat_tree_capabilities(void *pool)
@@ -47,9 +50,7 @@ enum cleat_code cleat_tree_space(void *pool, struct cleat_pool_space *out, struc
 	return CLEAT_OK;
 }
 
-/* ---- scan
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- scan ------------------------------------------------------------------------------------ */
 
 struct scan {
 	cleat_scan_fn fn;
@@ -79,9 +80,7 @@ enum cleat_code cleat_tree_scan(void *pool, cleat_scan_fn fn, void *arg, struct 
 	return code;
 }
 
-/* ---- one volume
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- one volume ------------------------------------------------------------------------------ */
 
 enum cleat_code cleat_tree_open_data(const struct cleat_tree *t, const struct cleat_record *rec, int flags,
 				     int *fd_out, struct cleat_error *err)

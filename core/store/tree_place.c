@@ -84,9 +84,7 @@ void cleat_tree_place_done(struct cleat_tree_place *p)
 	*p = (struct cleat_tree_place){ 0 };
 }
 
-/* ---- questions
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- questions ------------------------------------------------------------------------------- */
 
 bool cleat_tree_find_mount(void *pool, const struct cleat_mount_entry *entry,
 			   char key_out[CLEAT_KEY_MAX_BYTES + 1])

@@ -5,9 +5,12 @@
 #include "sys/btrfs.h"
 #include "sys/copytree.h"
 #include "sys/file.h"
+#include "util/log.h"
 #include "util/mem.h"
 
 #include <string.h>
+
+#define STALE_AT_ONCE 16 /* quota groups asked for in one go */
 
 static enum cleat_code set_limit(int data_fd, uint64_t bytes, struct cleat_error *err)
 {
@@ -108,27 +111,81 @@ static enum cleat_code used(struct cleat_tree *t, int data_fd, const struct clea
 	return code ? code : cleat_sys_btrfs_usage(data_fd, id, used_out, &most, err);
 }
 
-/* Older kernels keep the quota group of a deleted subvolume, and let it go at any time; newer ones refuse
- * while the subvolume lives and remove it by themselves later.  Asking before the deletion suits the older
- * ones, also when we are cut off in between. */
-static enum cleat_code remove_subvolume(int entry_fd, struct cleat_error *err)
+/* ---- quota groups that outlive their subvolume ----------------------------------------------- */
+
+static void remember_stale(uint64_t id, void *arg)
+{
+	struct cleat_tree *t = arg;
+
+	pthread_mutex_lock(&t->lock);
+	if (t->stale_count < CLEAT_TREE_STALE_MAX)
+		t->stale_groups[t->stale_count++] = id;
+	pthread_mutex_unlock(&t->lock);
+}
+
+static bool take_stale(struct cleat_tree *t, uint64_t *id_out)
+{
+	bool taken = false;
+
+	pthread_mutex_lock(&t->lock);
+	if (t->stale_count > 0) {
+		taken = true;
+		*id_out = t->stale_groups[0];
+		memmove(t->stale_groups, t->stale_groups + 1, --t->stale_count * sizeof(t->stale_groups[0]));
+	}
+	pthread_mutex_unlock(&t->lock);
+	return taken;
+}
+
+/* Asks for some of them, oldest first; those that are still in use go to the end of the list. */
+static void tidy(struct cleat_tree *t)
+{
+	uint64_t id = 0;
+
+	for (int i = 0; i < STALE_AT_ONCE && take_stale(t, &id); i++)
+		if (!cleat_sys_btrfs_forget(t->dir.root_fd, id))
+			remember_stale(id, t);
+}
+
+/* Also groups that others have left: they are of no use to anybody, because ids of subvolumes are never used
+ * again. */
+static void recover(struct cleat_tree *t)
+{
+	if (!t->enforces || t->dir.id.read_only)
+		return;
+	if (cleat_sys_btrfs_stale_groups(t->dir.root_fd, remember_stale, t, NULL))
+		cleat_debug("pool '%s': quota groups of deleted subvolumes cannot be listed",
+			    t->dir.id.stored_name);
+	tidy(t);
+}
+
+/* ---- removal --------------------------------------------------------------------------------- */
+
+static enum cleat_code remove_subvolume(struct cleat_tree *t, int entry_fd, struct cleat_error *err)
 {
 	cleat_autoclose int fd = -1;
+	struct cleat_error inner = CLEAT_ERROR_INIT;
 	uint64_t id = 0;
-	enum cleat_code code = cleat_tree_open_made(entry_fd, &fd, err);
+	enum cleat_code code = cleat_tree_open_made(entry_fd, &fd, &inner);
 
-	if (code)
-		return code == CLEAT_NOT_FOUND ? CLEAT_OK : code;
-	if (!cleat_sys_is_subvolume(fd))
+	if (code == CLEAT_NOT_FOUND)
 		return CLEAT_OK;
-	code = cleat_sys_subvolume_id(fd, &id, err);
-	if (code)
-		return code;
-	cleat_sys_btrfs_forget(entry_fd, id);
-	code = cleat_sys_subvolume_delete(entry_fd, CLEAT_TREE_DATA, err);
+	if (!code && !cleat_sys_is_subvolume(fd))
+		return CLEAT_OK;
 	if (!code)
-		cleat_sys_btrfs_forget(entry_fd, id);
-	return code;
+		code = cleat_sys_subvolume_id(fd, &id, &inner);
+	if (!code)
+		code = cleat_sys_subvolume_delete(entry_fd, CLEAT_TREE_DATA, &inner);
+	if (code) {
+		if (err)
+			*err = inner;
+		return code;
+	}
+	if (t->enforces) {
+		remember_stale(id, t);
+		tidy(t);
+	}
+	return CLEAT_OK;
 }
 
 static enum cleat_code remove_entry(struct cleat_tree *t, int parent_fd, const char *name,
@@ -141,7 +198,7 @@ static enum cleat_code remove_entry(struct cleat_tree *t, int parent_fd, const c
 	enum cleat_code code =
 		cleat_sys_open_at(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, &fd, &inner);
 	if (code == CLEAT_OK)
-		code = remove_subvolume(fd, &inner);
+		code = remove_subvolume(t, fd, &inner);
 	else if (code == CLEAT_NOT_FOUND ||
 		 code == CLEAT_FAILED_PRECONDITION) /* gone, or a file: the next line's business */
 		code = CLEAT_OK;
@@ -161,11 +218,11 @@ const struct cleat_tree_medium cleat_tree_subvolumes = {
 	.limit = limit,
 	.used = used,
 	.remove = remove_entry,
+	.recover = recover,
+	.tidy = tidy,
 };
 
-/* ---- switching quotas on
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- switching quotas on --------------------------------------------------------------------- */
 
 static enum cleat_code enable_any(int fd, struct cleat_error *err)
 {

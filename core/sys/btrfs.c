@@ -21,6 +21,9 @@
 /* Newer than the headers of Debian 12. */
 #define QUOTA_CTL_ENABLE_SIMPLE 4
 #define QGROUP_STATUS_SIMPLE (1ULL << 3)
+#ifndef BTRFS_QGROUP_LEVEL_SHIFT
+#define BTRFS_QGROUP_LEVEL_SHIFT 48
+#endif
 
 static int call(int fd, unsigned long request, const char *name, const char *what, void *args)
 {
@@ -106,35 +109,45 @@ enum cleat_code cleat_sys_subvolume_delete(int dirfd, const char *name, struct c
 	return cleat_error_errno(err, e, "delete subvolume '%s': %s", name, btrfs_util_strerror(problem));
 }
 
-/* ---- quota
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- quota ----------------------------------------------------------------------------------- */
 
-/* Reads the one item of the quota tree with exactly this key: 0, ENOENT when there is none, or an errno
- * value.  At most n bytes. */
-static int read_item(int fd, uint8_t type, uint64_t offset, void *item, size_t n)
+/* Finds the first item of `tree` with this object id and type and an offset in [least, most]: 0, ENOENT when
+ * there is none, or an errno value.  Copies n bytes of it; an item that is shorter counts as none. */
+static int find_item(int fd, struct btrfs_ioctl_search_key key, uint64_t *offset_out, void *item, size_t n)
 {
-	struct btrfs_ioctl_search_args args = { 0 };
+	struct btrfs_ioctl_search_args args = { .key = key };
 	struct btrfs_ioctl_search_header header;
 
-	args.key = (struct btrfs_ioctl_search_key){
-		.tree_id = BTRFS_QUOTA_TREE_OBJECTID,
-		.min_type = type,
-		.max_type = type,
-		.min_offset = offset,
-		.max_offset = offset,
-		.max_transid = UINT64_MAX,
-		.nr_items = 1,
-	};
+	args.key.max_objectid = key.min_objectid;
+	args.key.max_type = key.min_type;
+	args.key.max_transid = UINT64_MAX;
+	args.key.nr_items = 1;
 	if (ioctl(fd, BTRFS_IOC_TREE_SEARCH, &args) < 0)
 		return errno;
 	if (args.key.nr_items < 1)
 		return ENOENT;
 	memcpy(&header, args.buf, sizeof(header));
-	if (header.type != type || header.offset != offset || header.len < n)
+	if (header.type != key.min_type || header.offset < key.min_offset || header.offset > key.max_offset ||
+	    header.len < n)
 		return ENOENT;
-	memcpy(item, args.buf + sizeof(header), n);
+	*offset_out = header.offset;
+	if (n)
+		memcpy(item, args.buf + sizeof(header), n);
 	return 0;
+}
+
+/* Items of the quota tree have object id 0, and the id of the group as their offset. */
+static int read_item(int fd, uint8_t type, uint64_t offset, void *item, size_t n)
+{
+	const struct btrfs_ioctl_search_key key = {
+		.tree_id = BTRFS_QUOTA_TREE_OBJECTID,
+		.min_type = type,
+		.min_offset = offset,
+		.max_offset = offset,
+	};
+	uint64_t found = 0;
+
+	return find_item(fd, key, &found, item, n);
 }
 
 enum cleat_code cleat_sys_btrfs_quota(int fd, enum cleat_btrfs_quota *out, struct cleat_error *err)
@@ -222,11 +235,51 @@ enum cleat_code cleat_sys_btrfs_usage(int fd, uint64_t id, uint64_t *used_out, u
 	return CLEAT_OK;
 }
 
-void cleat_sys_btrfs_forget(int fd, uint64_t id)
+bool cleat_sys_btrfs_forget(int fd, uint64_t id)
 {
-	int e = create_group(fd, id, false);
+	return create_group(fd, id, false) != EBUSY; /* gone, or no quotas at all: nothing is left to do */
+}
 
-	(void)e; /* busy, gone, or no quotas at all: nothing for us to do */
+/* Whether there is any item with this object id and type. */
+static bool has_item(int fd, uint64_t tree, uint64_t objectid, uint8_t type)
+{
+	const struct btrfs_ioctl_search_key key = {
+		.tree_id = tree,
+		.min_objectid = objectid,
+		.min_type = type,
+		.max_offset = UINT64_MAX,
+	};
+	uint64_t offset = 0;
+
+	return find_item(fd, key, &offset, NULL, 0) != ENOENT;
+}
+
+/* A subvolume that was deleted loses its back reference at once, its root item when the cleaner is done. */
+static bool is_stale(int fd, uint64_t id)
+{
+	return !has_item(fd, BTRFS_ROOT_TREE_OBJECTID, id, BTRFS_ROOT_BACKREF_KEY) &&
+	       !has_item(fd, BTRFS_QUOTA_TREE_OBJECTID, id, BTRFS_QGROUP_RELATION_KEY);
+}
+
+enum cleat_code cleat_sys_btrfs_stale_groups(int fd, cleat_btrfs_group_fn fn, void *arg,
+					     struct cleat_error *err)
+{
+	struct btrfs_ioctl_search_key key = {
+		.tree_id = BTRFS_QUOTA_TREE_OBJECTID,
+		.min_type = BTRFS_QGROUP_INFO_KEY,
+		.min_offset = BTRFS_FIRST_FREE_OBJECTID,
+		.max_offset =
+			(UINT64_C(1) << BTRFS_QGROUP_LEVEL_SHIFT) - 1, /* level 0: groups of subvolumes */
+	};
+	uint64_t id = 0;
+	int e;
+
+	while ((e = find_item(fd, key, &id, NULL, 0)) == 0) {
+		if (is_stale(fd, id))
+			fn(id, arg);
+		key.min_offset = id + 1;
+	}
+	return e == ENOENT ? CLEAT_OK : cleat_error_errno(err, e, "list btrfs quota groups");
 }
 
 enum cleat_code cleat_sys_btrfs_commit(int fd, struct cleat_error *err)

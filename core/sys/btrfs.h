@@ -40,8 +40,12 @@ enum cleat_code cleat_sys_btrfs_limit(int fd, uint64_t id, uint64_t bytes, struc
 /* Bytes charged to subvolume `id` and its limit (0: none), as of the last commit of the file system.  NOT_FOUND without a quota group. */
 enum cleat_code cleat_sys_btrfs_usage(int fd, uint64_t id, uint64_t *used_out, uint64_t *limit_out, struct cleat_error *err)
 	CLEAT_MUST_CHECK;
-/* Removes the quota group of subvolume `id` where the kernel lets us: newer ones do it themselves once the subvolume is gone. */
-void cleat_sys_btrfs_forget(int fd, uint64_t id);
+/* Removes the quota group of a deleted subvolume.  False while the kernel says that it is still in use: until its cleaner has been there.
+ * Newer kernels remove the group by themselves then, older ones (Debian 12) do not: ask again later. */
+bool cleat_sys_btrfs_forget(int fd, uint64_t id);
+/* Calls fn for each quota group of a subvolume that was deleted (cleaned up or not yet), unless somebody put the group into another one. */
+typedef void (*cleat_btrfs_group_fn)(uint64_t id, void *arg);
+enum cleat_code cleat_sys_btrfs_stale_groups(int fd, cleat_btrfs_group_fn fn, void *arg, struct cleat_error *err) CLEAT_MUST_CHECK;
 /* Commits the running transaction, if there is one (nothing is written back that no transaction holds yet). */
 enum cleat_code cleat_sys_btrfs_commit(int fd, struct cleat_error *err) CLEAT_MUST_CHECK;
 

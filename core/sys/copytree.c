@@ -22,6 +22,7 @@
 
 /* A file that has more names than were met so far. */
 struct linked {
+	dev_t dev;
 	ino_t ino;
 	nlink_t names_left;
 	char path[]; /* of its first name, beneath the copy's root */
@@ -43,9 +44,6 @@ struct copier {
 
 static enum cleat_code fail(const struct copier *c, int e, const char *call, struct cleat_error *err)
 {
-	if (e == EXDEV)
-		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
-				       "copy '%s': another file system begins there", c->path);
 	return cleat_error_errno(err, e, "copy '%s': %s", c->path, call);
 }
 
@@ -55,20 +53,20 @@ static int step(const struct copier *c, const char *call)
 	return cleat_sys_step(call, c->path);
 }
 
-/* ---- hard links
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- hard links ------------------------------------------------------------------------------ */
 
 static int compare_linked(const void *a, const void *b)
 {
 	const struct linked *x = a, *y = b;
 
+	if (x->dev != y->dev)
+		return x->dev < y->dev ? -1 : 1;
 	return x->ino < y->ino ? -1 : x->ino > y->ino;
 }
 
-static struct linked *find_linked(const struct copier *c, ino_t ino)
+static struct linked *find_linked(const struct copier *c, const struct stat *st)
 {
-	const struct linked key = { .ino = ino };
+	const struct linked key = { .dev = st->st_dev, .ino = st->st_ino };
 	struct linked *const *found = tfind(&key, &c->linked, compare_linked);
 
 	return found ? *found : NULL;
@@ -90,6 +88,7 @@ static enum cleat_code remember_linked(struct copier *c, const struct stat *st, 
 	struct linked *l = malloc(sizeof(*l) + c->path_len + 1);
 	if (!l)
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
+	l->dev = st->st_dev;
 	l->ino = st->st_ino;
 	l->names_left = st->st_nlink - 1;
 	memcpy(l->path, c->path, c->path_len + 1);
@@ -105,7 +104,7 @@ static enum cleat_code remember_linked(struct copier *c, const struct stat *st, 
 static enum cleat_code link_again(struct copier *c, int to_dir, const char *name, const struct stat *st,
 				  bool *done_out, struct cleat_error *err)
 {
-	struct linked *l = st->st_nlink > 1 ? find_linked(c, st->st_ino) : NULL;
+	struct linked *l = st->st_nlink > 1 ? find_linked(c, st) : NULL;
 
 	*done_out = l != NULL;
 	if (!l)
@@ -120,9 +119,7 @@ static enum cleat_code link_again(struct copier *c, int to_dir, const char *name
 	return CLEAT_OK;
 }
 
-/* ---- attributes
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- attributes ------------------------------------------------------------------------------ */
 
 /* Labels that a security module makes by itself, and what belongs to the source's file system alone, stay
  * behind. */
@@ -198,8 +195,7 @@ static enum cleat_code copy_attributes_at(struct copier *c, int to_dir, const ch
 	return e ? fail(c, e, "set times", err) : CLEAT_OK;
 }
 
-/* ---- one entry of each sort
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- one entry of each sort ------------------------------------------------------------------ */
 
 static enum cleat_code copy_content(struct copier *c, int from, int to, struct cleat_error *err)
 {
@@ -276,8 +272,6 @@ static enum cleat_code copy_subdirectory(struct copier *c, int from_dir, int to_
 		return err->code;
 	if (fstat(from, &st) < 0)
 		return fail(c, errno, "stat", err);
-	if (st.st_dev != c->dev)
-		return fail(c, EXDEV, "stat", err);
 	return copy_directory(c, from, to, &st, depth + 1, err);
 }
 
@@ -291,6 +285,15 @@ static enum cleat_code copy_new(struct copier *c, int from_dir, int to_dir, cons
 	return copy_special(c, to_dir, name, st, err);
 }
 
+/* Device numbers cannot tell: on overlayfs and btrfs they differ within one mount. */
+static bool is_mount_root(int dirfd, const char *name)
+{
+	struct statx x;
+
+	return statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &x) == 0 &&
+	       (x.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
 static enum cleat_code copy_entry(struct copier *c, int from_dir, int to_dir, const char *name,
 				  unsigned depth, struct cleat_error *err)
 {
@@ -299,19 +302,18 @@ static enum cleat_code copy_entry(struct copier *c, int from_dir, int to_dir, co
 
 	if (fstatat(from_dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return fail(c, errno, "stat", err);
+	if (is_mount_root(from_dir, name))
+		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+				       "copy '%s': something is mounted there", c->path);
 	if (S_ISDIR(st.st_mode))
 		return copy_subdirectory(c, from_dir, to_dir, name, depth, err);
-	if (st.st_dev != c->dev)
-		return fail(c, EXDEV, "stat", err);
 	if (link_again(c, to_dir, name, &st, &done, err) ||
 	    (!done && copy_new(c, from_dir, to_dir, name, &st, err)))
 		return err->code;
 	return !done && st.st_nlink > 1 ? remember_linked(c, &st, err) : CLEAT_OK;
 }
 
-/* ---- directories
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- directories ----------------------------------------------------------------------------- */
 
 static bool push_name(struct copier *c, const char *name)
 {
@@ -379,7 +381,6 @@ enum cleat_code cleat_sys_copy_tree(int from_fd, int to_fd, void (*progress)(uin
 		return cleat_error_errno(err, errno, "copy a tree: stat");
 	*c = (struct copier){
 		.to_root = to_fd,
-		.dev = st.st_dev,
 		.names = names,
 		.value = value,
 		.progress = progress,

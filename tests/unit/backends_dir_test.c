@@ -38,8 +38,7 @@ static enum cleat_code try_create(struct tree_lab *t, const struct cleat_record 
 	return t->b->create(t->pool, NULL, wish, source, where, &rec, &t->err);
 }
 
-/* ---- what it promises
- * ------------------------------------------------------------------------------------------ */
+/* ---- what it promises ------------------------------------------------------------------------ */
 
 static void test_dir__promises_no_size(void **state)
 {
@@ -143,8 +142,7 @@ static void test_dir__expand_notes_the_wish(void **state)
 	assert_string_equal(tree_attribute(stored, "requested_bytes"), "33554432");
 }
 
-/* ---- on this node
- * ------------------------------------------------------------------------------------------------ */
+/* ---- on this node ---------------------------------------------------------------------------- */
 
 static void test_dir__map_gives_the_directory(void **state)
 {
@@ -240,9 +238,7 @@ static void test_dir__mounts_of_volumes_are_recognised(void **state)
 		assert_int_equal(umount2(lab_join(t->lab, *m), 0), 0);
 }
 
-/* ---- removal
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- removal --------------------------------------------------------------------------------- */
 
 static void test_dir__remove_refuses_while_mounted_and_says_where(void **state)
 {
@@ -303,9 +299,7 @@ static void test_dir__remove_tells_again_what_could_not_be_freed(void **state)
 	tree_expect_tidy(t, 0);
 }
 
-/* ---- clones
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- clones ---------------------------------------------------------------------------------- */
 
 static void run_in(const char *dir, const char *command)
 {
@@ -411,9 +405,7 @@ static void test_dir__clone_stops_at_another_file_system(void **state)
 	tree_expect_tidy(t, 1);
 }
 
-/* ---- adoption
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- adoption -------------------------------------------------------------------------------- */
 
 static enum cleat_code try_adopt(struct tree_lab *t, const char *key, const char *name, const char *what,
 				 struct cleat_record **out)
@@ -594,8 +586,7 @@ static void test_dir__adoption_that_cannot_be_undone_is_kept(void **state)
 	tree_expect_tidy(t, 0);
 }
 
-/* ---- being cut off
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- being cut off --------------------------------------------------------------------------- */
 
 static void live(struct tree_lab *t)
 {
@@ -650,9 +641,7 @@ static void test_dir__failing_creation_leaves_nothing(void **state)
 	tree_expect_tidy(t, 1);
 }
 
-/* ---- many at once
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- many at once ---------------------------------------------------------------------------- */
 
 #define WORKERS 8
 #define ROUNDS 12

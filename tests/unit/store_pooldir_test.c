@@ -139,8 +139,7 @@ static bool killed_at(int n, void (*fn)(struct setup *s), struct setup *s)
 	return WEXITSTATUS(status) == 99;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void test_pooldir__empty_directory_becomes_a_pool_once(void **state)
 {
@@ -354,8 +353,7 @@ static void test_pooldir__probe_sees_what_went_away(void **state)
 	lab_expect(cleat_pooldir_probe(&s.dir, &s.err), &s.err, CLEAT_UNAVAILABLE, "holds pool 11111111");
 }
 
-/* ---- volumes
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- volumes --------------------------------------------------------------------------------- */
 
 static void test_pooldir__creation_costs_three_syncs(void **state)
 {
@@ -487,9 +485,7 @@ static void test_pooldir__keys_never_lead_elsewhere(void **state)
 	assert_int_equal(cleat_pooldir_open_volume(&s.dir, "link", &fd, &s.err), CLEAT_FAILED_PRECONDITION);
 }
 
-/* ---- scan
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- scan ------------------------------------------------------------------------------------ */
 
 struct seen {
 	struct cleat_buf lines;
@@ -545,8 +541,7 @@ static void test_pooldir__scan_passes_good_and_broken_records(void **state)
 	cleat_buf_done(&seen.lines);
 }
 
-/* ---- being cut off
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- being cut off --------------------------------------------------------------------------- */
 
 static void change(struct setup *s)
 {

@@ -94,8 +94,7 @@ static void assert_same(const struct cleat_record *a, const struct cleat_record 
 	}
 }
 
-/* ---- in memory --------------------------------------------------------------------------------------------
- */
+/* ---- in memory ------------------------------------------------------------------------------- */
 
 static void test_record__copy_is_deep(void **state)
 {
@@ -155,8 +154,7 @@ static void test_record__references_are_counted_across_threads(void **state)
 	cleat_record_unref(NULL);
 }
 
-/* ---- stored
- * ------------------------------------------------------------------------------------------------- */
+/* ---- stored ---------------------------------------------------------------------------------- */
 
 static void test_record__small_ones_are_small_texts(void **state)
 {

@@ -17,8 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- the place --------------------------------------------------------------------------------------------
- */
+/* ---- the place ------------------------------------------------------------------------------- */
 
 static struct tree_lab *setup(void **state)
 {
@@ -42,18 +41,36 @@ int tree_setup_plain(void **state)
 	return 0;
 }
 
-int tree_setup_btrfs(void **state)
+static int setup_image(void **state, const char *fs, uint64_t bytes, const char *options)
 {
 	struct tree_lab *t = setup(state);
 	struct cleat_loop loop = { .fd = -1 };
 
-	lab_image(t->lab, "image", "btrfs", 512 * TREE_MIB, &loop);
-	/* Nobody pulls the plug here, so flushing the disk at every commit would only cost time. */
-	assert_int_equal(mount(loop.path, lab_join(t->lab, "fs"), "btrfs", 0, "nobarrier"), 0);
+	lab_image(t->lab, "image", fs, bytes, &loop);
+	if (strcmp(fs, "ext4") == 0 && strstr(options, "prjquota"))
+		LAB_RUN("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-O", "quota,project", "-E",
+			"quotatype=prjquota", loop.path);
+	assert_int_equal(mount(loop.path, lab_join(t->lab, "fs"), fs, 0, options), 0);
 	t->mounted = true;
 	close(loop.fd);
 	lab_mkdir(t->lab, "fs/pool");
 	return 0;
+}
+
+int tree_setup_btrfs(void **state)
+{
+	/* Nobody pulls the plug here, so flushing the disk at every commit would only cost time. */
+	return setup_image(state, "btrfs", 512 * TREE_MIB, "nobarrier");
+}
+
+int tree_setup_ext4_project(void **state)
+{
+	return setup_image(state, "ext4", 256 * TREE_MIB, "prjquota");
+}
+
+int tree_setup_xfs_project(void **state)
+{
+	return setup_image(state, "xfs", 320 * TREE_MIB, "prjquota");
 }
 
 int tree_teardown(void **state)
@@ -70,8 +87,7 @@ int tree_teardown(void **state)
 	return lab_teardown(&lab);
 }
 
-/* ---- the pool
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the pool -------------------------------------------------------------------------------- */
 
 enum cleat_code tree_try_open(struct tree_lab *t, const struct cleat_backend *b, const char *const *more)
 {
@@ -121,8 +137,7 @@ void tree_recover(struct tree_lab *t)
 	lab_ok(t->b->recover(t->pool, not_in_use, add_line, &t->report, &t->err), &t->err);
 }
 
-/* ---- volumes
- * -------------------------------------------------------------------------------------------------- */
+/* ---- volumes --------------------------------------------------------------------------------- */
 
 struct cleat_record *tree_wish(const char *key, const char *name, uint64_t bytes, const char *const *params)
 {
@@ -189,8 +204,7 @@ void tree_map_ok(struct tree_lab *t, const struct cleat_record *rec)
 	close(source.fd);
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 const char *tree_path(const struct tree_lab *t, const char *what)
 {
@@ -263,8 +277,7 @@ void tree_expect_tidy(const struct tree_lab *t, int volumes)
 	assert_int_equal(tree_entries(t, "pool/volumes"), volumes);
 }
 
-/* ---- being killed
- * ------------------------------------------------------------------------------------------------- */
+/* ---- being killed ---------------------------------------------------------------------------- */
 
 static int steps_left;
 

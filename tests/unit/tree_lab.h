@@ -29,6 +29,9 @@ struct tree_lab {
  * own file system. */
 int tree_setup_plain(void **state);
 int tree_setup_btrfs(void **state);
+/* With project quotas, which the kernel must have. */
+int tree_setup_ext4_project(void **state);
+int tree_setup_xfs_project(void **state);
 int tree_teardown(void **state);
 
 /* Opens fs/pool with the backend; more: key, value, ..., NULL, or NULL. */

@@ -22,9 +22,7 @@
 #define MAX_TRIES 1000
 #define PROBE_LIMIT_BYTES (1024 * 1024)
 
-/* ---- ids
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- ids ------------------------------------------------------------------------------------- */
 
 /* Keeps other threads from taking the id until our tree has it.  False: one of them has it in hand, or all
  * places are taken. */
@@ -108,9 +106,7 @@ static uint32_t recorded_id(const struct cleat_record *rec)
 	return id >= LOWEST_ID && id < LOWEST_ID + ID_COUNT ? (uint32_t)id : 0;
 }
 
-/* ---- the medium
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the medium ------------------------------------------------------------------------------ */
 
 static enum cleat_code make(struct cleat_tree *t, int attempt_fd, struct cleat_record *rec,
 			    struct cleat_error *err)
@@ -227,9 +223,7 @@ const struct cleat_tree_medium cleat_dir_project = {
 	.remove = remove_entry,
 };
 
-/* ---- trying it
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- trying it ------------------------------------------------------------------------------- */
 
 /* True when a file in the directory cannot grow past the limit.  (ext4 lets a process with CAP_SYS_RESOURCE
  * pass.) */
