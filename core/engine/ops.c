@@ -251,9 +251,10 @@ static void schedule_and_unlock(struct cleat_engine *e, struct ended *ended)
 
 /* ---- running ---------------------------------------------------------------------------------------------------------------------- */
 
+/* Whoever asks for the space wants to know whether the pool is there at all: an open directory tells its space long after it was moved away. */
 static enum cleat_code run_space(struct op *op, struct cleat_error *err)
 {
-	if (pool_refresh_space(op, err))
+	if (pool_run_probe(op, err))
 		return err->code;
 	op->result.space = op->pool->space;
 	return CLEAT_OK;

@@ -162,12 +162,25 @@ static bool pool_is(struct world *w, const char *pool, bool online, struct cleat
 	return out->online == online && (online || out->reason[0]);
 }
 
+/* Asking for its space makes the engine look whether the pool is there, sooner than it would by itself. */
+static void look_now(struct world *w, const char *pool)
+{
+	struct cleat_request req = req_for(CLEAT_VERB_POOL_SPACE, NULL);
+	struct cleat_result res = { 0 };
+	struct cleat_error err = CLEAT_ERROR_INIT;
+
+	req.pool = pool;
+	if (cleat_engine_call(w->e, &req, &res, &err) == CLEAT_OK)
+		cleat_engine_result_done(&res);
+}
+
 void wait_online(struct world *w, const char *pool, bool online)
 {
 	struct cleat_pool_state st;
 	const int64_t end = cleat_time_mono_ms() + OPEN_LIMIT_MS;
 
 	while (!pool_is(w, pool, online, &st)) {
+		look_now(w, pool);
 		if (cleat_time_mono_ms() > end)
 			fail_msg("pool '%s' is not %s after %d ms: %s", pool, online ? "online" : "offline",
 				 OPEN_LIMIT_MS, st.reason);
