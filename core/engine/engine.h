@@ -240,7 +240,7 @@ char *request_canon(const struct cleat_request *req);
 enum cleat_code request_check(struct cleat_engine *e, const struct cleat_request *req, struct cleat_error *err);
 enum cleat_code check_name(const char *what, const char *name, size_t max_bytes, bool may_be_empty, struct cleat_error *err);
 /* lane.c */
-enum cleat_code lane_push(struct pool *pool, struct op *op, struct cleat_error *err); /* with the lock */
+enum cleat_code lane_push(struct pool *pool, struct op *op, struct cleat_error *err); /* with the lock; the caller signals lane.work */
 void lane_fill(struct pool *pool); /* with the lock: starts threads for what is queued */
 void lane_init(struct lane *lane);
 void ops_run(struct op *op); /* ops.c, called by lane threads */

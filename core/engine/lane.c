@@ -120,6 +120,5 @@ enum cleat_code lane_push(struct pool *pool, struct op *op, struct cleat_error *
 	lane->tail = &op->lane_next;
 	lane->queued++;
 	lane_fill(pool);
-	pthread_cond_signal(&lane->work);
 	return CLEAT_OK;
 }

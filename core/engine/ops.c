@@ -165,11 +165,22 @@ static bool may_start(struct op *op)
 	return !blocker(op);
 }
 
-/* An operation that has ended, with those to be told; collected under the lock, told without it. */
+/* Operations that have ended, with those to be told, and lanes that got work; collected under the lock, told and woken without it, because
+ * whoever wakes up takes the lock first. */
 struct ended {
 	struct op *ops[64];
 	size_t count;
+	struct lane *wake[64]; /* one entry for each new operation */
+	size_t wake_count;
 };
+
+static void wake_later(struct lane *lane, struct ended *ended)
+{
+	if (ended->wake_count < CLEAT_COUNT(ended->wake))
+		ended->wake[ended->wake_count++] = lane;
+	else
+		pthread_cond_signal(&lane->work);
+}
 
 static void end_locked(struct op *op, struct ended *ended)
 {
@@ -179,6 +190,9 @@ static void end_locked(struct op *op, struct ended *ended)
 
 static void tell_ended(struct ended *ended)
 {
+	for (size_t i = 0; i < ended->wake_count; i++)
+		pthread_cond_signal(&ended->wake[i]->work);
+	ended->wake_count = 0;
 	for (size_t i = 0; i < ended->count; i++) {
 		struct op *op = ended->ops[i];
 		if (op->announced) {
@@ -219,7 +233,9 @@ static void try_start(struct op *op, struct ended *ended)
 		op->e->waiting_count++;
 		op->phase = OP_WAITING;
 		end_locked(op, ended);
+		return;
 	}
+	wake_later(&op->pool->lane, ended);
 }
 
 /* With the lock: starts every waiting operation that can start now.  False: there is more, come again. */
@@ -689,6 +705,7 @@ static bool look_at(struct cleat_engine *e, struct op *op, int64_t now, struct e
 			end_locked(op, ended);
 			return true;
 		}
+		wake_later(&op->pool->lane, ended);
 	}
 	return false;
 }
