@@ -132,7 +132,7 @@ static void test_param__unknown_key_lists_the_known_ones(void **state)
 	assert_string_equal(
 		err.msg,
 		"unknown parameter 'colur' (value 'red'); accepted: text, flag, size, count, mode, colour, "
-		"path, factor, token, uid, gid, mode");
+		"path, factor, token, uid, gid, mode, allow_scopes");
 	assert_int_equal(cleat_kv_set(&kvs, "x", "y", NULL), CLEAT_OK);
 	assert_int_equal(cleat_param_check(NULL, 0, &kvs, &err), CLEAT_INVALID_ARGUMENT);
 	assert_non_null(strstr(err.msg, "accepted: none"));
