@@ -22,6 +22,7 @@ struct cleat_rpc_call *cleat_rt_call_new(struct cleat_rpc_role *role)
 	c->on_message.done = cleat_rt_call_received;
 	c->on_close.done = cleat_rt_call_closed;
 	c->on_sent.done = cleat_rt_call_sent;
+	c->on_turn.done = cleat_rt_call_turn;
 	atomic_init(&c->refs, 1);
 	atomic_init(&c->users, 1);
 	c->role = role;

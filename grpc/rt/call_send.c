@@ -110,13 +110,37 @@ static void report_done(struct cleat_rpc_call *c)
 	config->on_done(c, &done, config->done_arg);
 }
 
+/* What other threads answer is sent by a poller.  Were they to start the batch themselves, they and the poller
+ * would contend for the connection, and the core would hand the rest of the work to a thread of its own, at
+ * twice the number of wake-ups.  A batch without operations is done at once: its tag is the message to the
+ * poller. */
+static bool leave_to_poller(struct cleat_rpc_call *c)
+{
+	if (c->sending || c->finished || cleat_rt_is_poller(c->role->server))
+		return false;
+	if (!c->turn_posted)
+		c->turn_posted = cleat_rt_call_start(c, NULL, 0, &c->on_turn);
+	return c->turn_posted;
+}
+
 static void pump_and_unlock(struct cleat_rpc_call *c)
 {
-	bool ended = pump(c);
+	bool ended = !leave_to_poller(c) && pump(c);
 
 	pthread_mutex_unlock(&c->lock);
 	if (ended)
 		report_done(c);
+}
+
+void cleat_rt_call_turn(struct rpc_op *op, bool ok)
+{
+	struct cleat_rpc_call *c = CLEAT_CONTAINER(op, struct cleat_rpc_call, on_turn);
+
+	(void)ok;
+	pthread_mutex_lock(&c->lock);
+	c->turn_posted = false;
+	pump_and_unlock(c);
+	cleat_rt_call_unref(c);
 }
 
 void cleat_rt_call_sent(struct rpc_op *op, bool ok)

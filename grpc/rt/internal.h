@@ -114,7 +114,7 @@ struct rpc_out {
 /* Lives while anything refers to it: `refs` counts one per operation in flight, one for a place in the queue
  * and one while `users` is not 0.  `users` counts the handler that runs and the holds. */
 struct cleat_rpc_call {
-	struct rpc_op on_new, on_message, on_close, on_sent;
+	struct rpc_op on_new, on_message, on_close, on_sent, on_turn;
 	atomic_uint refs, users;
 	struct cleat_rpc_role *role;
 	const struct rpc_method *method; /* NULL: unknown */
@@ -144,6 +144,7 @@ struct cleat_rpc_call {
 	unsigned n_out;			 /* of them, and the one in flight */
 	size_t out_bytes;
 	size_t sending_bytes; /* of the message in flight, 0: none */
+	bool turn_posted;     /* a poller will see what can be sent */
 	bool sending;	      /* a batch is in flight */
 	bool sending_message;
 	bool headers_sent;
@@ -171,6 +172,7 @@ void cleat_rt_call_closed(struct rpc_op *op, bool ok);
 
 /* call_send.c: answers */
 void cleat_rt_call_sent(struct rpc_op *op, bool ok);
+void cleat_rt_call_turn(struct rpc_op *op, bool ok);
 void cleat_rt_call_finish(struct cleat_rpc_call *c, enum cleat_code code, const char *text);
 void cleat_rt_call_closure(const ProtobufCMessage *m, void *call);
 
@@ -197,6 +199,9 @@ void cleat_rt_pool_done(struct rpc_pool *p);
 enum cleat_code cleat_rt_listeners_start(struct cleat_rpc_server *s, struct cleat_error *err);
 void cleat_rt_listeners_stop(struct cleat_rpc_server *s);
 struct cleat_rpc_peer cleat_rt_peer_of(struct cleat_rpc_server *s, grpc_call *call);
+
+/* server.c: whether this thread polls that server's queue */
+bool cleat_rt_is_poller(const struct cleat_rpc_server *s);
 
 /* thread.c */
 enum cleat_code cleat_rt_thread_start(pthread_t *thread, const char *name, void *(*fn)(void *), void *arg,

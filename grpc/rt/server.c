@@ -187,10 +187,18 @@ enum cleat_code cleat_rpc_listen_core(struct cleat_rpc_server *s, const char *ad
 	return CLEAT_OK;
 }
 
+static _Thread_local const grpc_completion_queue *polled; /* by this thread */
+
+bool cleat_rt_is_poller(const struct cleat_rpc_server *s)
+{
+	return polled == s->queue;
+}
+
 static void *poll_loop(void *arg)
 {
 	grpc_completion_queue *queue = arg;
 
+	polled = queue;
 	for (;;) {
 		grpc_event event =
 			grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
