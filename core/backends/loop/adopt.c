@@ -35,6 +35,8 @@ static enum cleat_code open_what(const char *what, int *fd_out, struct stat *st,
 {
 	if (what[0] != '/')
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "'%s' is not an absolute path", what);
+	if (stat(what, st) == 0 && !S_ISREG(st->st_mode))
+		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "'%s' is not a regular file", what);
 	enum cleat_code code = cleat_sys_open_path(what, O_RDWR | O_NONBLOCK, fd_out, err);
 	if (code)
 		return code;
