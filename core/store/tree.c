@@ -24,6 +24,8 @@ enum cleat_code cleat_tree_init(struct cleat_tree *t, unsigned low_percent, stru
 			       sizeof("/volumes//" CLEAT_TREE_DATA) - CLEAT_KEY_MAX_BYTES;
 
 	pthread_mutex_init(&t->lock, NULL);
+	pthread_mutex_init(&t->held.lock, NULL);
+	t->held.watch_fd = -1;
 	t->low_percent = low_percent;
 	enum cleat_code code = cleat_tree_place_find(t, err);
 	if (!code && strlen(t->place.path) > longest)
@@ -40,7 +42,8 @@ void cleat_tree_close(void *pool)
 	if (t->medium && t->medium->tidy && !t->dir.id.read_only)
 		t->medium->tidy(t);
 	cleat_pooldir_close(&t->dir);
-	cleat_tree_place_done(&t->place);
+	cleat_tree_place_done(t);
+	pthread_mutex_destroy(&t->held.lock);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 }

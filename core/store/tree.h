@@ -64,9 +64,19 @@ struct cleat_tree_place {
 	char *inside; /* of the pool inside its file system */
 };
 
+/* What of the pool is mounted, as hashes of keys: reading the whole table at every deletion would cost more than the deletion. */
+struct cleat_tree_held {
+	pthread_mutex_t lock; /* of all below; held while /proc is read, never while storage is touched */
+	int watch_fd; /* of mountwatch.h */
+	bool fresh; /* keys were read since the table changed last */
+	uint64_t *keys; /* sorted; owned */
+	size_t count, room;
+};
+
 struct cleat_tree {
 	struct cleat_pooldir dir;
 	struct cleat_tree_place place;
+	struct cleat_tree_held held;
 	const struct cleat_tree_medium *medium;
 	bool enforces; /* limits are set; constant while open */
 	bool soft; /* by configuration no limit is ever set, not even a recorded one */
@@ -120,9 +130,9 @@ bool cleat_tree_find_mount(void *pool, const struct cleat_mount_entry *entry, ch
 /* ---- for the files of this module and for media ---------------------------------------------------------------------------- */
 
 enum cleat_code cleat_tree_place_find(struct cleat_tree *t, struct cleat_error *err) CLEAT_MUST_CHECK;
-void cleat_tree_place_done(struct cleat_tree_place *p);
+void cleat_tree_place_done(struct cleat_tree *t);
 /* FAILED_PRECONDITION that names the mount, while the volume is mounted anywhere that this process sees. */
-enum cleat_code cleat_tree_check_unmounted(const struct cleat_tree *t, const struct cleat_record *rec, struct cleat_error *err)
+enum cleat_code cleat_tree_check_unmounted(struct cleat_tree *t, const struct cleat_record *rec, struct cleat_error *err)
 	CLEAT_MUST_CHECK;
 /* The same for any directory on the pool's mount, given by its real path: nothing may be mounted at it, below it, or from it. */
 enum cleat_code cleat_tree_check_no_mounts(const struct cleat_tree *t, const char *path, struct cleat_error *err) CLEAT_MUST_CHECK;

@@ -6,6 +6,8 @@
 
 #include "sys/list.h"
 #include "sys/mount.h"
+#include "sys/mountwatch.h"
+#include "util/ids.h"
 #include "util/mem.h"
 #include "util/text.h"
 
@@ -74,8 +76,14 @@ enum cleat_code cleat_tree_place_find(struct cleat_tree *t, struct cleat_error *
 	return CLEAT_OK;
 }
 
-void cleat_tree_place_done(struct cleat_tree_place *p)
+void cleat_tree_place_done(struct cleat_tree *t)
 {
+	struct cleat_tree_place *p = &t->place;
+
+	cleat_cleanup_close(&t->held.watch_fd);
+	t->held.watch_fd = -1;
+	free(t->held.keys);
+	t->held.keys = NULL;
 	free(p->mount_root);
 	free(p->mount_target);
 	free(p->source);
@@ -135,12 +143,94 @@ static enum cleat_code check_holder(struct holder *h, const char *name, struct c
 	return code;
 }
 
-enum cleat_code cleat_tree_check_unmounted(const struct cleat_tree *t, const struct cleat_record *rec,
+/* ---- which volumes are mounted at all --------------------------------------------------------- */
+
+/* The key in a path below the pool's volumes: "<base>/volumes/<key>..."; 0 length when it is none. */
+static size_t key_in(const char *path, const char *base, const char **key_out)
+{
+	size_t n = strlen(base);
+
+	if (strncmp(path, base, n) != 0 || strncmp(path + n, VOLUMES, sizeof(VOLUMES) - 1) != 0)
+		return 0;
+	*key_out = path + n + sizeof(VOLUMES) - 1;
+	return strcspn(*key_out, "/");
+}
+
+static bool hold(struct cleat_tree_held *h, const char *key, size_t n)
+{
+	if (h->count == h->room) {
+		size_t room = h->room ? h->room * 2 : 64;
+		uint64_t *grown = realloc(h->keys, room * sizeof(*grown));
+		if (!grown)
+			return false;
+		h->keys = grown;
+		h->room = room;
+	}
+	h->keys[h->count++] = cleat_id_hash(key, n, 0);
+	return true;
+}
+
+static bool note_mount(const struct cleat_mount_entry *entry, void *arg)
+{
+	struct cleat_tree *t = arg;
+	const char *key = NULL;
+	size_t n = entry->dev == t->place.dev ? key_in(entry->root, t->place.inside, &key) : 0;
+
+	if (n && !hold(&t->held, key, n))
+		return t->held.fresh = false;
+	n = key_in(entry->target, t->place.path, &key);
+	if (n && !hold(&t->held, key, n))
+		return t->held.fresh = false;
+	return true;
+}
+
+static int compare_hashes(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Reads the table again if it has changed. */
+static void refresh(struct cleat_tree *t)
+{
+	struct cleat_tree_held *h = &t->held;
+
+	if (h->watch_fd < 0 && cleat_sys_mountwatch_open(&h->watch_fd, NULL)) {
+		h->fresh = false;
+		return;
+	}
+	if (!cleat_sys_mountwatch_changed(h->watch_fd) && h->fresh)
+		return;
+	h->count = 0;
+	h->fresh = true;
+	if (cleat_sys_mounts(note_mount, t, NULL))
+		h->fresh = false;
+	if (h->count)
+		qsort(h->keys, h->count, sizeof(*h->keys), compare_hashes);
+}
+
+/* False only if it is certain that nothing of the volume is mounted. */
+static bool may_be_mounted(struct cleat_tree *t, const char *key)
+{
+	const uint64_t hash = cleat_id_hash(key, strlen(key), 0);
+
+	pthread_mutex_lock(&t->held.lock);
+	refresh(t);
+	bool may = !t->held.fresh || (t->held.count && bsearch(&hash, t->held.keys, t->held.count,
+							       sizeof(hash), compare_hashes));
+	pthread_mutex_unlock(&t->held.lock);
+	return may;
+}
+
+enum cleat_code cleat_tree_check_unmounted(struct cleat_tree *t, const struct cleat_record *rec,
 					   struct cleat_error *err)
 {
 	char inside[PATH_MAX + CLEAT_KEY_MAX_BYTES + sizeof(VOLUMES)], path[sizeof(inside)];
 	struct holder h = { .dev = t->place.dev, .inside = inside, .path = path };
 
+	if (!may_be_mounted(t, rec->key))
+		return CLEAT_OK;
 	snprintf(inside, sizeof(inside), "%s%s%s", t->place.inside, VOLUMES, rec->key);
 	snprintf(path, sizeof(path), "%s%s%s", t->place.path, VOLUMES, rec->key);
 	return check_holder(&h, rec->name, err);
