@@ -21,6 +21,7 @@ struct cleat_loop {
 	dev_t dev; /* of the block device */
 	bool autoclear;
 	bool read_only;
+	bool was_bound; /* by cleat_sys_loop_bind(): the image had this device before */
 };
 
 /* Finds the device that image (an open descriptor) is bound to, by st_dev and st_ino over /sys/block.  found_out says whether there is

@@ -69,15 +69,12 @@ static enum cleat_code bind_image(const struct loop_pool *pool, const struct cle
 	unsigned flags = (pool->direct_io ? CLEAT_LOOP_DIRECT_IO : 0) |
 			 (is_block(rec) ? 0 : CLEAT_LOOP_AUTOCLEAR) |
 			 (image_read_only ? CLEAT_LOOP_READ_ONLY : 0);
-	bool found = false;
-	enum cleat_code code = cleat_sys_loop_find(image_fd, true, loop, &found, err);
-
 	cleat_buf_addf(&path, "%s/volumes/%s/%s", pool->data_path, rec->key, LOOP_IMAGE);
-	if (!code && !found)
-		code = cleat_sys_loop_bind(image_fd, cleat_buf_text(&path), flags, sector_bytes(rec), loop,
-					   err);
-	if (!code)
-		code = found ? check_staying(rec, loop, err) : CLEAT_OK;
+	enum cleat_code code = cleat_sys_loop_bind(image_fd, cleat_buf_text(&path), flags, sector_bytes(rec),
+						   loop, err);
+	const bool found = !code && loop->was_bound;
+	if (found)
+		code = check_staying(rec, loop, err);
 	if (!code)
 		code = check_no_tool(rec, loop, !found, err);
 	/* A raw device is read-only while it was last asked for so; below a file system the mount says it. */
