@@ -261,6 +261,27 @@ static void test_dir__remove_refuses_while_mounted_and_says_where(void **state)
 	tree_expect_tidy(t, 0);
 }
 
+/* The mount table is not read at each deletion: what is mounted since the last one must count all the same.
+ */
+static void test_dir__remove_sees_mounts_made_meanwhile(void **state)
+{
+	struct tree_lab *t = *state;
+	const char *target = lab_join(t->lab, "target");
+
+	open_pool(t);
+	cleat_autorecord struct cleat_record *rec = tree_make(t, "abc", 0);
+	for (int i = 0; i < 3; i++) {
+		cleat_autorecord struct cleat_record *other = tree_make(t, "other", 0);
+		tree_remove(t, other);
+		bind(tree_data(t, "abc", ""), target);
+		lab_expect(t->b->remove(t->pool, NULL, rec, &t->err), &t->err, CLEAT_FAILED_PRECONDITION,
+			   target);
+		assert_int_equal(umount2(target, 0), 0);
+	}
+	tree_remove(t, rec);
+	tree_expect_tidy(t, 0);
+}
+
 static bool set_immutable(const char *path, bool on)
 {
 	cleat_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -705,6 +726,7 @@ int main(void)
 		TREE_TEST(test_dir__damage_is_told_not_hidden),
 		TREE_TEST(test_dir__mounts_of_volumes_are_recognised),
 		TREE_TEST(test_dir__remove_refuses_while_mounted_and_says_where),
+		TREE_TEST(test_dir__remove_sees_mounts_made_meanwhile),
 		TREE_TEST(test_dir__remove_tells_again_what_could_not_be_freed),
 		TREE_TEST(test_dir__clone_is_faithful),
 		TREE_TEST(test_dir__clone_takes_its_own_owner),
