@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "sys/hook.h"
+#include "sys/internal.h"
 #include "util/mem.h"
 
 /* ext4's and XFS's own requests; their numbers and structures are kernel interface (fs/ext4/ext4.h,
@@ -101,7 +102,7 @@ enum cleat_code cleat_sys_open_path(const char *path, int flags, int *fd_out, st
 	int fd = e ? -1 : open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
 
 	if (fd < 0)
-		return cleat_error_errno(err, e ? e : errno, "open '%s'", path);
+		return cleat_sys_path_error(err, e ? e : errno, "open", path);
 	*fd_out = fd;
 	return CLEAT_OK;
 }

@@ -789,9 +789,9 @@ static void test_adopt__refuses_what_is_in_use_or_no_volume(void **state)
 	assert_int_equal(symlink(image.text, symlink_path.text), 0);
 	refuse_adoption(&bench, rec, "e4", CLEAT_INVALID_ARGUMENT, "not an absolute path");
 	refuse_adoption(&bench, rec, "/nowhere/e4", CLEAT_NOT_FOUND, "/nowhere/e4");
-	refuse_adoption(&bench, rec, bench.path, CLEAT_INTERNAL, "directory");
+	refuse_adoption(&bench, rec, bench.path, CLEAT_INVALID_ARGUMENT, "not a regular file");
 	refuse_adoption(&bench, rec, "/dev/zero", CLEAT_INVALID_ARGUMENT, "not a regular file");
-	refuse_adoption(&bench, rec, symlink_path.text, CLEAT_INTERNAL, "symbolic link");
+	refuse_adoption(&bench, rec, symlink_path.text, CLEAT_FAILED_PRECONDITION, "symbolic link");
 	refuse_adoption(&bench, rec, empty.text, CLEAT_FAILED_PRECONDITION, "holds nothing");
 	assert_int_equal(truncate(cut.text, 32 * LAB_MIB), 0);
 	refuse_adoption(&bench, rec, cut.text, CLEAT_DATA_LOSS, "is cut off");
