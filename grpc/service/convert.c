@@ -126,8 +126,7 @@ static bool is_secret(const struct cleat_kv *kv)
 	return false;
 }
 
-/* The pairs as entries of a map, whose type `entry` describes. */
-static bool put_kvs(struct cleat_pb_arena *a, const struct cleat_kvs *kvs,
+bool cleat_wire_map(struct cleat_pb_arena *a, const struct cleat_kvs *kvs,
 		    const ProtobufCMessageDescriptor *entry, bool hide_secrets, size_t *n_out,
 		    ProtobufCMessage ***entries_out)
 {
@@ -158,12 +157,12 @@ static bool put_maps(struct cleat_pb_arena *a, const struct cleat_record *r, Cle
 {
 	ProtobufCMessage **params = NULL, **labels = NULL, **attributes = NULL;
 
-	if (!put_kvs(a, &r->params, &cleat__v1__volume__params_entry__descriptor, true, &out->n_params,
-		     &params) ||
-	    !put_kvs(a, &r->labels, &cleat__v1__volume__labels_entry__descriptor, false, &out->n_labels,
-		     &labels) ||
-	    !put_kvs(a, &r->attributes, &cleat__v1__volume__attributes_entry__descriptor, false,
-		     &out->n_attributes, &attributes))
+	if (!cleat_wire_map(a, &r->params, &cleat__v1__volume__params_entry__descriptor, true, &out->n_params,
+			    &params) ||
+	    !cleat_wire_map(a, &r->labels, &cleat__v1__volume__labels_entry__descriptor, false,
+			    &out->n_labels, &labels) ||
+	    !cleat_wire_map(a, &r->attributes, &cleat__v1__volume__attributes_entry__descriptor, false,
+			    &out->n_attributes, &attributes))
 		return false;
 	out->params = (void *)params;
 	out->labels = (void *)labels;

@@ -34,6 +34,11 @@ enum cleat_code cleat_wire_mode(Cleat__V1__AccessMode mode, enum cleat_access_mo
 /* A text for a field of a message: "" for NULL.  protobuf-c never writes through the texts of a message that
  * it packs, but its fields are not const. */
 char *cleat_wire_text(const char *text);
+/* The pairs as entries of a map, whose type `entry` describes; secret parameters as "***" with hide_secrets.
+ * False without memory; nothing is set for an empty list. */
+bool cleat_wire_map(struct cleat_pb_arena *a, const struct cleat_kvs *kvs,
+		    const ProtobufCMessageDescriptor *entry, bool hide_secrets, size_t *n_out,
+		    ProtobufCMessage ***entries_out);
 Cleat__V1__Volume *cleat_wire_volume(struct cleat_pb_arena *a, const struct cleat_volume_state *v);
 Cleat__V1__Pool *cleat_wire_pool(struct cleat_pb_arena *a, const struct cleat_pool_state *p);
 Cleat__V1__Claim *cleat_wire_claim(struct cleat_pb_arena *a, const struct cleat_claim *c);

@@ -1,14 +1,11 @@
-/* gate.c - in the first moments of a daemon, calls that read volumes wait until the pools have been looked
- * at.
- *
- * The socket opens before that, so that health answers at once; a list that lacks a pool only because nobody
- * has read it yet would tell its caller that volumes are gone.  The wait is short and ends for all calls
- * together: pools that hang hold up nobody for longer.
- */
-#include "service/internal.h"
+/* gate.c - see gate.h. */
+#include "service/gate.h"
 
+#include "service/thread.h"
 #include "util/clock.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define GATE_MS 2000 /* longest wait, counted from the start of the service */
@@ -18,15 +15,30 @@
 struct parked {
 	struct parked *next;
 	struct cleat_rpc_call *call; /* held */
-	const ProtobufCMessage *in;  /* of the call */
-	const char *method;	     /* in Volumes */
+	ProtobufCService *svc;
+	const ProtobufCMessage *in; /* of the call */
+	unsigned method;	    /* in svc */
+};
+
+struct cleat_gate {
+	struct cleat_engine *engine; /* borrowed */
+	/* Inside the engine's event lock and outside every call's. */
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct parked *parked; /* calls that wait */
+	unsigned parked_count;
+	atomic_bool open; /* set once, with the lock; read without */
+	bool news;	  /* a pool came or was given up */
+	bool quit;
+	pthread_t thread;
+	bool running; /* the thread was started */
 };
 
 /* A pool that is neither online nor has been given up yet. */
-static bool still_opening(struct cleat_service *s)
+static bool still_opening(struct cleat_gate *g)
 {
 	struct cleat_pool_state *pools = calloc(MAX_POOLS_SEEN, sizeof(*pools));
-	size_t n = pools ? cleat_pool_list(s->engine, pools, MAX_POOLS_SEEN) : 0;
+	size_t n = pools ? cleat_pool_list(g->engine, pools, MAX_POOLS_SEEN) : 0;
 	bool opening = false;
 
 	for (size_t i = 0; i < n && i < MAX_POOLS_SEEN; i++)
@@ -37,55 +49,51 @@ static bool still_opening(struct cleat_service *s)
 
 static void on_event(const struct cleat_event *event, void *arg)
 {
-	struct cleat_service *s = arg;
+	struct cleat_gate *g = arg;
 
 	if (event->kind != CLEAT_EVENT_POOL_ONLINE && event->kind != CLEAT_EVENT_POOL_OFFLINE)
 		return;
-	pthread_mutex_lock(&s->gate_lock);
-	s->gate_news = true;
-	pthread_cond_signal(&s->gate_wake);
-	pthread_mutex_unlock(&s->gate_lock);
+	pthread_mutex_lock(&g->lock);
+	g->news = true;
+	pthread_cond_signal(&g->wake);
+	pthread_mutex_unlock(&g->lock);
 }
 
 /* Returns when there is news of a pool, or the time is over. */
-static bool wait_for_news(struct cleat_service *s, const struct timespec *until)
+static bool wait_for_news(struct cleat_gate *g, const struct timespec *until)
 {
 	bool go_on;
 
-	pthread_mutex_lock(&s->gate_lock);
-	while (!s->gate_news && !s->gate_quit)
-		if (pthread_cond_timedwait(&s->gate_wake, &s->gate_lock, until))
+	pthread_mutex_lock(&g->lock);
+	while (!g->news && !g->quit)
+		if (pthread_cond_timedwait(&g->wake, &g->lock, until))
 			break;
-	go_on = s->gate_news && !s->gate_quit;
-	s->gate_news = false;
-	pthread_mutex_unlock(&s->gate_lock);
+	go_on = g->news && !g->quit;
+	g->news = false;
+	pthread_mutex_unlock(&g->lock);
 	return go_on;
 }
 
-static void run(struct cleat_service *s, const struct parked *p)
+static void run(const struct parked *p)
 {
-	const ProtobufCMethodDescriptor *m =
-		protobuf_c_service_descriptor_get_method_by_name(s->base.base.descriptor, p->method);
-
-	s->base.base.invoke(&s->base.base, (unsigned)(m - s->base.base.descriptor->methods), p->in, NULL,
-			    p->call);
+	p->svc->invoke(p->svc, p->method, p->in, NULL, p->call);
 	cleat_rpc_call_drop(p->call);
 }
 
 /* From here on nobody waits any more. */
-static void open_gate(struct cleat_service *s)
+static void open_gate(struct cleat_gate *g)
 {
 	struct parked *list;
 
-	pthread_mutex_lock(&s->gate_lock);
-	atomic_store(&s->gate_open, true);
-	list = s->parked;
-	s->parked = NULL;
-	pthread_mutex_unlock(&s->gate_lock);
+	pthread_mutex_lock(&g->lock);
+	atomic_store(&g->open, true);
+	list = g->parked;
+	g->parked = NULL;
+	pthread_mutex_unlock(&g->lock);
 	while (list) {
 		struct parked *next = list->next;
 
-		run(s, list);
+		run(list);
 		free(list);
 		list = next;
 	}
@@ -93,41 +101,54 @@ static void open_gate(struct cleat_service *s)
 
 static void *run_gate(void *arg)
 {
-	struct cleat_service *s = arg;
+	struct cleat_gate *g = arg;
 	struct cleat_error err = CLEAT_ERROR_INIT;
 	struct cleat_events_sub *sub = NULL;
 	struct timespec until;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += GATE_MS / 1000;
-	if (cleat_events_subscribe(s->engine, NULL, 0, on_event, s, &sub, &err) == CLEAT_OK)
-		while (still_opening(s) && wait_for_news(s, &until))
+	if (cleat_events_subscribe(g->engine, NULL, 0, on_event, g, &sub, &err) == CLEAT_OK)
+		while (still_opening(g) && wait_for_news(g, &until))
 			;
-	open_gate(s);
+	open_gate(g);
 	cleat_events_unsubscribe(sub);
 	return NULL;
 }
 
-bool service_gate(struct cleat_service *s, struct cleat_rpc_call *call, const ProtobufCMessage *in,
-		  const char *method)
+bool cleat_gate_is_open(const struct cleat_gate *g)
+{
+	return atomic_load_explicit(&g->open, memory_order_acquire);
+}
+
+static unsigned method_index(const ProtobufCService *svc, const char *method)
+{
+	const ProtobufCMethodDescriptor *m =
+		protobuf_c_service_descriptor_get_method_by_name(svc->descriptor, method);
+
+	return (unsigned)(m - svc->descriptor->methods);
+}
+
+bool cleat_gate_wait(struct cleat_gate *g, struct cleat_rpc_call *call, ProtobufCService *svc,
+		     const ProtobufCMessage *in, const char *method)
 {
 	struct parked *p;
 	bool wait;
 
-	if (atomic_load_explicit(&s->gate_open, memory_order_acquire))
+	if (cleat_gate_is_open(g))
 		return false;
 	p = malloc(sizeof(*p));
 	if (!p)
 		return false;
-	pthread_mutex_lock(&s->gate_lock);
-	wait = !atomic_load(&s->gate_open) && s->parked_count < MAX_PARKED;
+	pthread_mutex_lock(&g->lock);
+	wait = !atomic_load(&g->open) && g->parked_count < MAX_PARKED;
 	if (wait) {
 		cleat_rpc_call_hold(call);
-		*p = (struct parked){ s->parked, call, in, method };
-		s->parked = p;
-		s->parked_count++;
+		*p = (struct parked){ g->parked, call, svc, in, method_index(svc, method) };
+		g->parked = p;
+		g->parked_count++;
 	}
-	pthread_mutex_unlock(&s->gate_lock);
+	pthread_mutex_unlock(&g->lock);
 	if (!wait)
 		free(p);
 	return wait;
@@ -135,37 +156,47 @@ bool service_gate(struct cleat_service *s, struct cleat_rpc_call *call, const Pr
 
 static void stop_waiting(void *arg)
 {
-	struct cleat_service *s = arg;
+	struct cleat_gate *g = arg;
 
-	pthread_mutex_lock(&s->gate_lock);
-	s->gate_quit = true;
-	pthread_cond_signal(&s->gate_wake);
-	pthread_mutex_unlock(&s->gate_lock);
+	pthread_mutex_lock(&g->lock);
+	g->quit = true;
+	pthread_cond_signal(&g->wake);
+	pthread_mutex_unlock(&g->lock);
 }
 
-enum cleat_code service_gate_init(struct cleat_service *s, struct cleat_rpc_server *server,
-				  struct cleat_error *err)
+enum cleat_code cleat_gate_new(struct cleat_engine *engine, struct cleat_rpc_server *server,
+			       struct cleat_gate **gate_out, struct cleat_error *err)
 {
+	struct cleat_gate *g = calloc(1, sizeof(*g));
 	pthread_condattr_t attr;
 
-	pthread_mutex_init(&s->gate_lock, NULL);
+	if (!g)
+		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "no memory for the service");
+	g->engine = engine;
+	pthread_mutex_init(&g->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&s->gate_wake, &attr);
+	pthread_cond_init(&g->wake, &attr);
 	pthread_condattr_destroy(&attr);
-	enum cleat_code code = cleat_rpc_server_on_stop(server, stop_waiting, s, err);
-	if (code == CLEAT_OK)
-		code = service_thread(&s->gate, run_gate, s, err);
-	s->gating = code == CLEAT_OK;
-	return code;
+	if (cleat_rpc_server_on_stop(server, stop_waiting, g, err) ||
+	    cleat_service_thread(&g->thread, run_gate, g, err)) {
+		cleat_gate_free(g);
+		return err->code;
+	}
+	g->running = true;
+	*gate_out = g;
+	return CLEAT_OK;
 }
 
-void service_gate_done(struct cleat_service *s)
+void cleat_gate_free(struct cleat_gate *g)
 {
-	if (s->gating) {
-		stop_waiting(s);
-		pthread_join(s->gate, NULL);
+	if (!g)
+		return;
+	if (g->running) {
+		stop_waiting(g);
+		pthread_join(g->thread, NULL);
 	}
-	pthread_cond_destroy(&s->gate_wake);
-	pthread_mutex_destroy(&s->gate_lock);
+	pthread_cond_destroy(&g->wake);
+	pthread_mutex_destroy(&g->lock);
+	free(g);
 }

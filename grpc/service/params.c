@@ -104,12 +104,12 @@ void service_on_list_parameters(Cleat__V1__Volumes_Service *base, const Cleat__V
 				Cleat__V1__ListParametersResponse_Closure done, void *call)
 {
 	Cleat__V1__ListParametersResponse out = CLEAT__V1__LIST_PARAMETERS_RESPONSE__INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 	bool uses_fs = false;
 
 	(void)base;
 	(void)done;
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	if (in->backend[0] && !cleat_backend_find(in->backend)) {
 		cleat_rpc_call_fail(call, CLEAT_NOT_FOUND, "there is no backend '%s'", in->backend);
 		return;
@@ -117,5 +117,5 @@ void service_on_list_parameters(Cleat__V1__Volumes_Service *base, const Cleat__V
 	if (put_backends(&a, in->backend, &out, &uses_fs) && (!uses_fs || put_file_systems(&a, &out)))
 		cleat_rpc_call_reply(call, &out.base);
 	else
-		reply_no_memory(call);
+		cleat_reply_no_memory(call);
 }

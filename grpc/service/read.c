@@ -17,14 +17,6 @@ static void note(struct cleat_rpc_call *call, const char *volume)
 	cleat_rpc_call_set_data(call, n, free);
 }
 
-static void reply_or_no_memory(struct cleat_rpc_call *call, bool complete, const ProtobufCMessage *out)
-{
-	if (complete)
-		cleat_rpc_call_reply(call, out);
-	else
-		reply_no_memory(call);
-}
-
 /* ---- the daemon and its pools ---- */
 
 /* All pools, in the arena. */
@@ -68,13 +60,13 @@ static void on_get_info(Cleat__V1__Volumes_Service *base, const Cleat__V1__GetIn
 {
 	struct cleat_service *s = service_of(base);
 	Cleat__V1__GetInfoResponse out = CLEAT__V1__GET_INFO_RESPONSE__INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 	struct cleat_pool_state *pools;
 	size_t n = 0;
 
 	(void)in;
 	(void)done;
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	out.version = cleat_wire_text(cleat_version());
 	out.node = cleat_wire_text(cleat_engine_node(s->engine));
 	out.epoch = cleat_wire_text(cleat_engine_epoch(s->engine));
@@ -84,20 +76,20 @@ static void on_get_info(Cleat__V1__Volumes_Service *base, const Cleat__V1__GetIn
 		if (pools[i].is_default)
 			out.default_pool = pools[i].name;
 	bool complete = pools && put_operations(s, &a, &out);
-	reply_or_no_memory(call, complete, &out.base);
+	cleat_reply_if(call, complete, &out.base);
 }
 
 static void on_list_pools(Cleat__V1__Volumes_Service *base, const Cleat__V1__ListPoolsRequest *in,
 			  Cleat__V1__ListPoolsResponse_Closure done, void *call)
 {
 	Cleat__V1__ListPoolsResponse out = CLEAT__V1__LIST_POOLS_RESPONSE__INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 	struct cleat_pool_state *pools;
 	size_t n = 0;
 
 	(void)in;
 	(void)done;
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	pools = get_pools(service_of(base), &a, &n);
 	out.pools = cleat_pb_arena_get(&a, (n + 1) * sizeof(*out.pools));
 	bool complete = pools && out.pools;
@@ -106,7 +98,7 @@ static void on_list_pools(Cleat__V1__Volumes_Service *base, const Cleat__V1__Lis
 		complete = out.pools[i];
 		out.n_pools++;
 	}
-	reply_or_no_memory(call, complete, &out.base);
+	cleat_reply_if(call, complete, &out.base);
 }
 
 /* ---- volumes and snapshots ---- */
@@ -116,11 +108,11 @@ static void on_get_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__Get
 {
 	Cleat__V1__GetVolumeResponse out = CLEAT__V1__GET_VOLUME_RESPONSE__INIT;
 	struct cleat_error err = CLEAT_ERROR_INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 	struct cleat_volume_state v;
 
 	(void)done;
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	if (service_gate(service_of(base), call, &in->base, "GetVolume"))
 		return;
 	note(call, in->volume);
@@ -129,7 +121,7 @@ static void on_get_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__Get
 		return;
 	}
 	out.volume = cleat_wire_volume(&a, &v);
-	reply_or_no_memory(call, out.volume, &out.base);
+	cleat_reply_if(call, out.volume, &out.base);
 	cleat_volume_state_done(&v);
 }
 
@@ -138,11 +130,11 @@ static void on_get_snapshot(Cleat__V1__Volumes_Service *base, const Cleat__V1__G
 {
 	Cleat__V1__GetSnapshotResponse out = CLEAT__V1__GET_SNAPSHOT_RESPONSE__INIT;
 	struct cleat_error err = CLEAT_ERROR_INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 	struct cleat_volume_state v;
 
 	(void)done;
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	if (service_gate(service_of(base), call, &in->base, "GetSnapshot"))
 		return;
 	note(call, in->snapshot);
@@ -152,24 +144,13 @@ static void on_get_snapshot(Cleat__V1__Volumes_Service *base, const Cleat__V1__G
 		return;
 	}
 	out.snapshot = cleat_wire_volume(&a, &v);
-	reply_or_no_memory(call, out.snapshot, &out.base);
+	cleat_reply_if(call, out.snapshot, &out.base);
 	cleat_volume_state_done(&v);
 }
 
 static const char *unless_empty(const char *text)
 {
 	return text[0] ? text : NULL;
-}
-
-/* How many entries to ask for instead, when `count` of them took `bytes`: 0 when they are few enough. */
-static size_t smaller_page(size_t count, size_t bytes)
-{
-	size_t fewer;
-
-	if (bytes <= REPLY_MAX_BYTES || count <= 1)
-		return 0;
-	fewer = (size_t)((uint64_t)count * REPLY_MAX_BYTES / bytes);
-	return fewer ? fewer : 1;
 }
 
 /* One page as messages in the arena. */
@@ -189,18 +170,19 @@ static Cleat__V1__Volume **wire_volumes(struct cleat_pb_arena *a, const struct c
 static size_t reply_volumes(struct cleat_rpc_call *call, struct cleat_volume_list *list)
 {
 	Cleat__V1__ListVolumesResponse out = CLEAT__V1__LIST_VOLUMES_RESPONSE__INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 	size_t fewer;
 
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	out.volumes = wire_volumes(&a, list);
 	if (!out.volumes && list->count > 1)
 		return list->count / 2;
 	out.n_volumes = out.volumes ? list->count : 0;
 	out.next_page_token = list->next_token;
-	fewer = smaller_page(list->count, cleat__v1__list_volumes_response__get_packed_size(&out));
+	fewer = cleat_reply_smaller_page(list->count,
+					 cleat__v1__list_volumes_response__get_packed_size(&out));
 	if (fewer == 0)
-		reply_or_no_memory(call, out.volumes, &out.base);
+		cleat_reply_if(call, out.volumes, &out.base);
 	return fewer;
 }
 
@@ -263,11 +245,11 @@ static void on_list_snapshots(Cleat__V1__Volumes_Service *base, const Cleat__V1_
 static size_t reply_claims(struct cleat_rpc_call *call, struct cleat_claim_list *list)
 {
 	Cleat__V1__ListClaimsResponse out = CLEAT__V1__LIST_CLAIMS_RESPONSE__INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 	size_t fewer;
 	bool complete;
 
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	out.claims = cleat_pb_arena_get(&a, (list->count + 1) * sizeof(*out.claims));
 	complete = out.claims;
 	for (size_t i = 0; complete && i < list->count; i++) {
@@ -276,9 +258,9 @@ static size_t reply_claims(struct cleat_rpc_call *call, struct cleat_claim_list 
 		out.n_claims += complete;
 	}
 	out.next_page_token = list->next_token;
-	fewer = smaller_page(list->count, cleat__v1__list_claims_response__get_packed_size(&out));
+	fewer = cleat_reply_smaller_page(list->count, cleat__v1__list_claims_response__get_packed_size(&out));
 	if (fewer == 0)
-		reply_or_no_memory(call, complete, &out.base);
+		cleat_reply_if(call, complete, &out.base);
 	return fewer;
 }
 

@@ -6,7 +6,8 @@
 
 #define STACK_BYTES (256u << 10)
 
-enum cleat_code service_thread(pthread_t *thread, void *(*fn)(void *), void *arg, struct cleat_error *err)
+enum cleat_code cleat_service_thread(pthread_t *thread, void *(*fn)(void *), void *arg,
+				     struct cleat_error *err)
 {
 	pthread_attr_t attr;
 	sigset_t all, before;
@@ -38,7 +39,7 @@ enum cleat_code cleat_service_new(struct cleat_engine *engine, struct cleat_rpc_
 	s->base.watch = service_on_watch;
 	/* Both, so that both can be undone. */
 	enum cleat_code watch = service_watch_init(s, server, err);
-	enum cleat_code gate = service_gate_init(s, server, watch == CLEAT_OK ? err : NULL);
+	enum cleat_code gate = cleat_gate_new(engine, server, &s->gate, watch == CLEAT_OK ? err : NULL);
 	if (watch != CLEAT_OK || gate != CLEAT_OK) {
 		cleat_service_free(s);
 		return watch != CLEAT_OK ? watch : gate;
@@ -63,7 +64,7 @@ void cleat_service_free(struct cleat_service *s)
 {
 	if (!s)
 		return;
-	service_gate_done(s);
+	cleat_gate_free(s->gate);
 	service_watch_done(s);
 	free(s);
 }

@@ -1,51 +1,12 @@
 /* volumes.c - the changing calls: each becomes one request to the engine and is answered from there. */
 #include "service/internal.h"
 
-#include "util/clock.h"
-
-#include <stdlib.h>
 #include <string.h>
-
-/* The data of a call whose request the engine has. */
-struct pending {
-	struct cleat_call_note note; /* first: see calllog.h */
-	struct cleat_service *service;
-	const ProtobufCMessage *in; /* lives as long as the call is held */
-	void (*answer)(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result);
-};
-
-typedef void (*answer_fn)(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result);
-
-static void finished(const struct cleat_error *err, const struct cleat_result *result, void *arg)
-{
-	struct cleat_rpc_call *call = arg;
-	struct pending *p = cleat_rpc_call_data(call);
-
-	if (err->code == CLEAT_OK)
-		p->answer(p, call, result);
-	else
-		cleat_rpc_call_fail_error(call, err);
-	cleat_rpc_call_drop(call);
-}
-
-/* What every request has; without a uid (a TLS caller) the stricter target rule holds. */
-static struct cleat_request request(const struct cleat_rpc_call *call, enum cleat_verb verb)
-{
-	struct cleat_rpc_peer peer = cleat_rpc_call_peer(call);
-	int64_t left_ms = cleat_rpc_call_time_left_ms(call);
-
-	return (struct cleat_request){
-		.size = sizeof(struct cleat_request),
-		.verb = verb,
-		.deadline_ms = left_ms == INT64_MAX ? 0 : cleat_time_mono_ms() + left_ms,
-		.caller_uid = peer.known ? peer.uid : (unsigned)-1,
-	};
-}
 
 static struct cleat_request volume_request(const struct cleat_rpc_call *call, enum cleat_verb verb,
 					   const char *volume, const char *scope)
 {
-	struct cleat_request r = request(call, verb);
+	struct cleat_request r = cleat_pending_request(call, verb);
 
 	r.volume = volume;
 	r.scope = scope;
@@ -53,28 +14,17 @@ static struct cleat_request volume_request(const struct cleat_rpc_call *call, en
 }
 
 static void submit(Cleat__V1__Volumes_Service *base, struct cleat_rpc_call *call, const ProtobufCMessage *in,
-		   const struct cleat_request *r, answer_fn answer)
+		   const struct cleat_request *r, cleat_answer_fn answer)
 {
-	struct pending *p = calloc(1, sizeof(*p));
+	struct cleat_service *s = service_of(base);
+	struct cleat_pending *p = cleat_pending_new(call, sizeof(*p), s, in, answer);
 
-	if (!p) {
-		reply_no_memory(call);
-		return;
-	}
-	p->service = service_of(base);
-	p->in = in;
-	p->answer = answer;
-	if (r->volume)
-		cleat_call_note_subject(&p->note, NULL, r->volume);
-	else if (r->name)
-		cleat_call_note_subject(&p->note, r->pool, r->name);
-	cleat_rpc_call_set_data(call, p, free);
-	cleat_rpc_call_hold(call);
-	cleat_engine_submit(p->service->engine, r, finished, call);
+	if (p)
+		cleat_pending_submit(p, s->engine, r);
 }
 
 /* The one volume (or snapshot) of a result; remembers its id for the log. */
-static Cleat__V1__Volume *result_volume(struct pending *p, struct cleat_pb_arena *a,
+static Cleat__V1__Volume *result_volume(struct cleat_pending *p, struct cleat_pb_arena *a,
 					const struct cleat_result *result)
 {
 	if (result->volume_count == 0)
@@ -85,24 +35,25 @@ static Cleat__V1__Volume *result_volume(struct pending *p, struct cleat_pb_arena
 
 /* ---- volumes ---- */
 
-static void answer_create(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result)
+static void answer_create(struct cleat_pending *p, struct cleat_rpc_call *call,
+			  const struct cleat_result *result)
 {
 	Cleat__V1__CreateVolumeResponse out = CLEAT__V1__CREATE_VOLUME_RESPONSE__INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	out.volume = result_volume(p, &a, result);
 	out.already = result->already;
 	if (out.volume)
 		cleat_rpc_call_reply(call, &out.base);
 	else
-		reply_no_memory(call);
+		cleat_reply_no_memory(call);
 }
 
 static void on_create_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__CreateVolumeRequest *in,
 			     Cleat__V1__CreateVolumeResponse_Closure done, void *call)
 {
-	struct cleat_request r = request(call, CLEAT_VERB_CREATE);
+	struct cleat_request r = cleat_pending_request(call, CLEAT_VERB_CREATE);
 	struct cleat_error err = CLEAT_ERROR_INIT;
 	struct cleat_wire_kvs params, labels;
 
@@ -125,24 +76,25 @@ static void on_create_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__
 	submit(base, call, &in->base, &r, answer_create);
 }
 
-static void answer_adopt(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result)
+static void answer_adopt(struct cleat_pending *p, struct cleat_rpc_call *call,
+			 const struct cleat_result *result)
 {
 	Cleat__V1__AdoptVolumeResponse out = CLEAT__V1__ADOPT_VOLUME_RESPONSE__INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	out.volume = result_volume(p, &a, result);
 	out.already = result->already;
 	if (out.volume)
 		cleat_rpc_call_reply(call, &out.base);
 	else
-		reply_no_memory(call);
+		cleat_reply_no_memory(call);
 }
 
 static void on_adopt_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__AdoptVolumeRequest *in,
 			    Cleat__V1__AdoptVolumeResponse_Closure done, void *call)
 {
-	struct cleat_request r = request(call, CLEAT_VERB_ADOPT);
+	struct cleat_request r = cleat_pending_request(call, CLEAT_VERB_ADOPT);
 	struct cleat_error err = CLEAT_ERROR_INIT;
 	struct cleat_wire_kvs params, labels;
 
@@ -161,7 +113,8 @@ static void on_adopt_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__A
 	submit(base, call, &in->base, &r, answer_adopt);
 }
 
-static void answer_delete(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result)
+static void answer_delete(struct cleat_pending *p, struct cleat_rpc_call *call,
+			  const struct cleat_result *result)
 {
 	Cleat__V1__DeleteVolumeResponse out = CLEAT__V1__DELETE_VOLUME_RESPONSE__INIT;
 
@@ -179,18 +132,19 @@ static void on_delete_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__
 	submit(base, call, &in->base, &r, answer_delete);
 }
 
-static void answer_expand(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result)
+static void answer_expand(struct cleat_pending *p, struct cleat_rpc_call *call,
+			  const struct cleat_result *result)
 {
 	Cleat__V1__ExpandVolumeResponse out = CLEAT__V1__EXPAND_VOLUME_RESPONSE__INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	out.volume = result_volume(p, &a, result);
 	out.grows_at_next_stage = result->grows_at_next_stage;
 	if (out.volume)
 		cleat_rpc_call_reply(call, &out.base);
 	else
-		reply_no_memory(call);
+		cleat_reply_no_memory(call);
 }
 
 static void on_expand_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__ExpandVolumeRequest *in,
@@ -204,17 +158,18 @@ static void on_expand_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__
 	submit(base, call, &in->base, &r, answer_expand);
 }
 
-static void answer_modify(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result)
+static void answer_modify(struct cleat_pending *p, struct cleat_rpc_call *call,
+			  const struct cleat_result *result)
 {
 	Cleat__V1__ModifyVolumeResponse out = CLEAT__V1__MODIFY_VOLUME_RESPONSE__INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	out.volume = result_volume(p, &a, result);
 	if (out.volume)
 		cleat_rpc_call_reply(call, &out.base);
 	else
-		reply_no_memory(call);
+		cleat_reply_no_memory(call);
 }
 
 static void on_modify_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__ModifyVolumeRequest *in,
@@ -235,7 +190,8 @@ static void on_modify_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__
 	submit(base, call, &in->base, &r, answer_modify);
 }
 
-static void answer_usage(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result)
+static void answer_usage(struct cleat_pending *p, struct cleat_rpc_call *call,
+			 const struct cleat_result *result)
 {
 	Cleat__V1__GetUsageResponse out = CLEAT__V1__GET_USAGE_RESPONSE__INIT;
 
@@ -258,7 +214,8 @@ static void on_get_usage(Cleat__V1__Volumes_Service *base, const Cleat__V1__GetU
 	submit(base, call, &in->base, &r, answer_usage);
 }
 
-static void answer_health(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result)
+static void answer_health(struct cleat_pending *p, struct cleat_rpc_call *call,
+			  const struct cleat_result *result)
 {
 	Cleat__V1__GetHealthResponse out = CLEAT__V1__GET_HEALTH_RESPONSE__INIT;
 
@@ -280,18 +237,19 @@ static void on_get_health(Cleat__V1__Volumes_Service *base, const Cleat__V1__Get
 
 /* ---- snapshots ---- */
 
-static void answer_snapshot(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result)
+static void answer_snapshot(struct cleat_pending *p, struct cleat_rpc_call *call,
+			    const struct cleat_result *result)
 {
 	Cleat__V1__CreateSnapshotResponse out = CLEAT__V1__CREATE_SNAPSHOT_RESPONSE__INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	out.snapshot = result_volume(p, &a, result);
 	out.already = result->already;
 	if (out.snapshot)
 		cleat_rpc_call_reply(call, &out.base);
 	else
-		reply_no_memory(call);
+		cleat_reply_no_memory(call);
 }
 
 static void on_create_snapshot(Cleat__V1__Volumes_Service *base, const Cleat__V1__CreateSnapshotRequest *in,
@@ -311,14 +269,14 @@ static void on_create_snapshot(Cleat__V1__Volumes_Service *base, const Cleat__V1
 	submit(base, call, &in->base, &r, answer_snapshot);
 }
 
-static void answer_group_snapshot(struct pending *p, struct cleat_rpc_call *call,
+static void answer_group_snapshot(struct cleat_pending *p, struct cleat_rpc_call *call,
 				  const struct cleat_result *result)
 {
 	Cleat__V1__CreateGroupSnapshotResponse out = CLEAT__V1__CREATE_GROUP_SNAPSHOT_RESPONSE__INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 
 	(void)p;
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	out.snapshots = cleat_pb_arena_get(&a, result->volume_count * sizeof(*out.snapshots));
 	for (size_t i = 0; out.snapshots && i < result->volume_count; i++) {
 		out.snapshots[i] = cleat_wire_volume(&a, &result->volumes[i]);
@@ -331,14 +289,14 @@ static void answer_group_snapshot(struct pending *p, struct cleat_rpc_call *call
 	if (out.snapshots)
 		cleat_rpc_call_reply(call, &out.base);
 	else
-		reply_no_memory(call);
+		cleat_reply_no_memory(call);
 }
 
 static void on_create_group_snapshot(Cleat__V1__Volumes_Service *base,
 				     const Cleat__V1__CreateGroupSnapshotRequest *in,
 				     Cleat__V1__CreateGroupSnapshotResponse_Closure done, void *call)
 {
-	struct cleat_request r = request(call, CLEAT_VERB_GROUP_SNAPSHOT);
+	struct cleat_request r = cleat_pending_request(call, CLEAT_VERB_GROUP_SNAPSHOT);
 	struct cleat_error err = CLEAT_ERROR_INIT;
 	struct cleat_wire_kvs labels;
 
@@ -361,7 +319,7 @@ static void on_create_group_snapshot(Cleat__V1__Volumes_Service *base,
 	submit(base, call, &in->base, &r, answer_group_snapshot);
 }
 
-static void answer_delete_snapshot(struct pending *p, struct cleat_rpc_call *call,
+static void answer_delete_snapshot(struct cleat_pending *p, struct cleat_rpc_call *call,
 				   const struct cleat_result *result)
 {
 	Cleat__V1__DeleteSnapshotResponse out = CLEAT__V1__DELETE_SNAPSHOT_RESPONSE__INIT;
@@ -385,7 +343,8 @@ static void on_delete_snapshot(Cleat__V1__Volumes_Service *base, const Cleat__V1
 
 /* The answer of calls that have nothing to tell but that it is done; all these messages are empty on the
  * wire. */
-static void answer_done(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result)
+static void answer_done(struct cleat_pending *p, struct cleat_rpc_call *call,
+			const struct cleat_result *result)
 {
 	Cleat__V1__AttachVolumeResponse out = CLEAT__V1__ATTACH_VOLUME_RESPONSE__INIT;
 
@@ -450,7 +409,8 @@ static void on_unstage_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1_
 	submit(base, call, &in->base, &r, answer_done);
 }
 
-static void answer_publish(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result)
+static void answer_publish(struct cleat_pending *p, struct cleat_rpc_call *call,
+			   const struct cleat_result *result)
 {
 	Cleat__V1__PublishVolumeResponse out = CLEAT__V1__PUBLISH_VOLUME_RESPONSE__INIT;
 
@@ -506,17 +466,19 @@ static void on_release_claim(Cleat__V1__Volumes_Service *base, const Cleat__V1__
 /* ---- pools, and the whole ---- */
 
 /* After the space was read anew, the pool's state has it. */
-static void answer_pool(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result)
+static void answer_pool(struct cleat_pending *p, struct cleat_rpc_call *call,
+			const struct cleat_result *result)
 {
 	const Cleat__V1__GetPoolRequest *in = (const void *)p->in;
+	struct cleat_service *s = p->owner;
 	Cleat__V1__GetPoolResponse out = CLEAT__V1__GET_POOL_RESPONSE__INIT;
 	struct cleat_error err = CLEAT_ERROR_INIT;
 	struct cleat_pool_state state;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 
 	(void)result;
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
-	if (cleat_pool_get(p->service->engine, in->pool, &state, &err)) {
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
+	if (cleat_pool_get(s->engine, in->pool, &state, &err)) {
 		cleat_rpc_call_fail_error(call, &err);
 		return;
 	}
@@ -524,14 +486,14 @@ static void answer_pool(struct pending *p, struct cleat_rpc_call *call, const st
 	if (out.pool)
 		cleat_rpc_call_reply(call, &out.base);
 	else
-		reply_no_memory(call);
+		cleat_reply_no_memory(call);
 }
 
 static void on_get_pool(Cleat__V1__Volumes_Service *base, const Cleat__V1__GetPoolRequest *in,
 			Cleat__V1__GetPoolResponse_Closure done, void *call)
 {
-	struct pending now = { .service = service_of(base), .in = &in->base };
-	struct cleat_request r = request(call, CLEAT_VERB_POOL_SPACE);
+	struct cleat_pending now = { .owner = service_of(base), .in = &in->base };
+	struct cleat_request r = cleat_pending_request(call, CLEAT_VERB_POOL_SPACE);
 
 	(void)done;
 	r.pool = in->pool;
@@ -541,13 +503,14 @@ static void on_get_pool(Cleat__V1__Volumes_Service *base, const Cleat__V1__GetPo
 		answer_pool(&now, call, NULL);
 }
 
-static void answer_doctor(struct pending *p, struct cleat_rpc_call *call, const struct cleat_result *result)
+static void answer_doctor(struct cleat_pending *p, struct cleat_rpc_call *call,
+			  const struct cleat_result *result)
 {
 	Cleat__V1__DoctorResponse out = CLEAT__V1__DOCTOR_RESPONSE__INIT;
-	autoarena struct cleat_pb_arena a;
+	cleat_autoarena struct cleat_pb_arena a;
 
 	(void)p;
-	cleat_pb_arena_init(&a, REPLY_ARENA_BYTES);
+	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	out.findings = cleat_pb_arena_get(&a, result->finding_count * sizeof(*out.findings));
 	for (size_t i = 0; out.findings && i < result->finding_count; i++) {
 		out.findings[i] = cleat_wire_finding(&a, &result->findings[i]);
@@ -559,13 +522,13 @@ static void answer_doctor(struct pending *p, struct cleat_rpc_call *call, const 
 	if (out.findings)
 		cleat_rpc_call_reply(call, &out.base);
 	else
-		reply_no_memory(call);
+		cleat_reply_no_memory(call);
 }
 
 static void on_doctor(Cleat__V1__Volumes_Service *base, const Cleat__V1__DoctorRequest *in,
 		      Cleat__V1__DoctorResponse_Closure done, void *call)
 {
-	struct cleat_request r = request(call, CLEAT_VERB_DOCTOR);
+	struct cleat_request r = cleat_pending_request(call, CLEAT_VERB_DOCTOR);
 
 	(void)done;
 	r.fix = in->fix;

@@ -248,7 +248,7 @@ enum cleat_code service_watch_init(struct cleat_service *s, struct cleat_rpc_ser
 	pthread_mutex_init(&s->watch_lock, NULL);
 	pthread_cond_init(&s->watch_wake, NULL);
 	if (cleat_rpc_server_on_stop(server, end_all, s, err) ||
-	    service_thread(&s->reaper, run_reaper, s, err))
+	    cleat_service_thread(&s->reaper, run_reaper, s, err))
 		return err->code;
 	s->reaping = true;
 	return CLEAT_OK;
