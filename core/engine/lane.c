@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #define IDLE_SECONDS 5
 #define STACK_BYTES (512 * 1024)
@@ -59,7 +60,10 @@ static void *worker(void *arg)
 	struct pool *pool = arg;
 	struct cleat_engine *e = pool->e;
 	struct lane *lane = &pool->lane;
+	char name[16]; /* what the kernel keeps; else it would be that of whoever started the thread */
 
+	snprintf(name, sizeof(name), "lane-%.10s", pool->name);
+	pthread_setname_np(pthread_self(), name);
 	pthread_mutex_lock(&e->lock);
 	for (struct op *op; (op = wait_for_work(e, lane));) {
 		lane->busy++;
