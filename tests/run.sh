@@ -71,7 +71,7 @@ section_quickstart() {
 
 section_uml() {
 	build "$builds/build" -DCLEAT_SANITIZE= || { fails uml-build "the build failed"; return; }
-	run_script uml "$tree/tests/uml/run-in-uml.sh" "$builds/build/bin/conformance"
+	run_script uml "$tree/tests/uml/run-in-uml.sh" "$builds/build"
 }
 
 run_section() { # SECTION

@@ -15,7 +15,7 @@ import re
 import sys
 import xml.etree.ElementTree as ElementTree
 
-CASE = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+)\s*$", re.MULTILINE)
+CASE = re.compile(r"^\[ +(OK|FAILED|SKIPPED|ERROR) +\] (\w+)\s*$", re.MULTILINE)
 REASON = re.compile(r"(?:SKIPPED BECAUSE|[Ss]kip(?:ped)?): *(.+)")
 
 
@@ -26,23 +26,18 @@ class Tally:
         self.skipped = []  # (name, reason)
 
     def add_cases(self, name, output):
-        """Counts the cmocka tests in output; how many there were."""
-        seen = {}
-        for verdict, case in CASE.findall(output):
-            if seen.get(case) != "FAILED":
-                seen[case] = verdict
-        for case, verdict in seen.items():
-            full = f"{name}/{case}"
-            if verdict == "OK":
-                self.passed += 1
-            elif verdict == "FAILED":
-                self.failed.append(full)
-            else:
-                # The reason is the last one said before the verdict.
-                before = output[: output.find(f"SKIPPED ] {case}")]
-                reasons = REASON.findall(before)
-                self.skipped.append((full, reasons[-1] if reasons else "no reason given"))
-        return len(seen), sum(v == "FAILED" for v in seen.values())
+        """Counts the cmocka tests in output: how many there were, how many of them failed."""
+        found = CASE.findall(output)
+        passed = sum(verdict == "OK" for verdict, _ in found)
+        # Failures and skips are listed a second time at the end; "ERROR" is a set-up or tear-down that failed.
+        failed = sorted({case for verdict, case in found if verdict in ("FAILED", "ERROR")})
+        skipped = sorted({case for verdict, case in found if verdict == "SKIPPED"})
+        self.passed += passed
+        self.failed += [f"{name}/{case}" for case in failed]
+        for case in skipped:
+            reasons = REASON.findall(output[: output.find(f"SKIPPED ] {case}")])
+            self.skipped.append((f"{name}/{case}", reasons[-1] if reasons else "no reason given"))
+        return passed + len(failed) + len(skipped), len(failed)
 
     def add(self, name, verdict, output):
         """verdict: pass, fail or skip, of the whole program."""

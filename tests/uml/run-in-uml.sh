@@ -1,14 +1,15 @@
 #!/bin/bash
-# Runs the short selection of the conformance suite under the 6.1 kernel of User Mode Linux (Debian package user-mode-linux), where ext4 grows
-# online and project quota works, and where statmount and simple quota do not exist.
+# Runs the conformance suite, and the unit tests that depend on the kernel, under the 6.1 kernel of User Mode Linux (Debian package
+# user-mode-linux), where ext4 grows online and project quota works, and where statmount and simple quota do not exist.
 #
-#   tests/uml/run-in-uml.sh CONFORMANCE [FIXTURE...]
+#   tests/uml/run-in-uml.sh BUILD [FIXTURE...]
 #
 # The guest sees the host's root read-only through hostfs, with a tmpfs over it; nothing it does reaches the host.  One processor, slow forks, no
-# sanitizers: hence the short selection.  Exit code: 0 all passed, 77 cannot run here (with the reason), else a failure.
+# sanitizers.  Exit code: 0 all passed, 77 cannot run here (with the reason), else a failure.
 set -u
-conformance=$(readlink -f "${1:?path of the conformance program}")
+build=$(readlink -f "${1:?the build folder}")
 shift
+units="backends_project_test backends_btrfs_test backends_dir_test sys_file_test sys_loop_test sys_mount_test sys_probe_test fs_fs_test"
 fixtures=${*:-loop-xfs loop-ext4 dir-prjquota dir-btrfs btrfs}
 modules="loop xfs btrfs overlay quota_v2"
 limit_s=${CLEAT_UML_LIMIT_S:-900}
@@ -41,20 +42,29 @@ mkdir -p dev/pts dev/shm
 mount -t devpts devpts dev/pts
 mount -t tmpfs tmpfs dev/shm
 mount -t tmpfs -o size=80% tmpfs run
+mkdir run/build
+mount --bind ./$build run/build
+mkdir run/job
+mount --bind ./$job run/job
+mount -t tmpfs -o size=80% tmpfs tmp
 mkdir -p lib/modules/$version
 mount --bind "$mods" lib/modules/$version
-exec chroot . /bin/bash $job/inside
+exec chroot . /bin/bash /run/job/inside
 INIT
 
 # Then: the suite, one fixture after the other; the last line tells the host how it went.
 cat >"$job/inside" <<INSIDE
 cd /
 for m in $modules; do modprobe \$m || echo "no module \$m"; done
-export TMPDIR=/run CLEAT_EXPECT_EXT4_ONLINE=1
+export TMPDIR=/tmp CLEAT_EXPECT_EXT4_ONLINE=1
 failed=0
 for fixture in $fixtures; do
 	echo "== \$(uname -r): \$fixture"
-	$conformance ${CLEAT_UML_QUICK:+--quick} --backend \$fixture || failed=\$((failed + 1))
+	/run/build/bin/conformance ${CLEAT_UML_QUICK:+--quick} --backend \$fixture || failed=\$((failed + 1))
+done
+for unit in $units; do
+	echo "== \$(uname -r): \$unit"
+	/run/build/bin/\$unit || failed=\$((failed + 1))
 done
 echo "GUEST-FAILED \$failed"
 echo o >/proc/sysrq-trigger
