@@ -165,12 +165,17 @@ static int by_id(const void *a, const void *b)
 	return strcmp((*x)->id, (*y)->id);
 }
 
-/* With the lock: the node's volumes with claims, sorted; to be freed. */
-static struct node_volume **sorted_nodes(struct cleat_engine *e, size_t *count_out)
+/* With the lock: the node's volumes with claims (only that one, if id is not NULL), sorted; to be freed. */
+static struct node_volume **sorted_nodes(struct cleat_engine *e, const char *id, size_t *count_out)
 {
-	struct node_volume **all = malloc((e->claim_count + 1) * sizeof(struct node_volume *));
+	struct node_volume **all = malloc(((id ? 0 : e->claim_count) + 1) * sizeof(struct node_volume *));
 	size_t n = 0;
 
+	if (id && all) {
+		all[0] = node_find(e, id);
+		*count_out = all[0] ? 1 : 0;
+		return all;
+	}
 	for (size_t i = 0; all && i < NODE_BUCKETS; i++)
 		for (struct node_volume *nv = e->nodes[i]; nv; nv = nv->next)
 			if (nv->claims)
@@ -217,15 +222,13 @@ static enum cleat_code claims_locked(struct cleat_engine *e, const char *id, con
 				     struct cleat_claim_list *out, char **last_out, struct cleat_error *err)
 {
 	size_t n;
-	cleat_autofree struct node_volume **all = sorted_nodes(e, &n);
+	cleat_autofree struct node_volume **all = sorted_nodes(e, id, &n);
 	const struct node_volume *last_nv = NULL;
 	const struct claim *last = NULL;
 
 	if (!all)
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
 	for (size_t i = 0; i < n; i++) {
-		if (id && strcmp(id, all[i]->id) != 0)
-			continue;
 		for (const struct claim *c = all[i]->claims; c; c = c->next) {
 			if (!is_after(all[i], c, after))
 				continue;

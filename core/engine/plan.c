@@ -258,6 +258,18 @@ static enum cleat_code plan_group(struct op *op, struct cleat_error *err)
 	return CLEAT_OK;
 }
 
+/* Attaching under a limit needs the node for itself, so that two do not take its last place. */
+static enum cleat_code plan_attach(struct op *op, struct cleat_error *err)
+{
+	const char *node = *op->req.node ? op->req.node : op->e->node;
+
+	if (plan_volume(op, err))
+		return err->code;
+	if (op->req.node_limit)
+		need(op, cleat_id_hash(node, strlen(node), 10));
+	return CLEAT_OK;
+}
+
 static enum cleat_code plan_pool(struct op *op, struct cleat_error *err)
 {
 	op->pool = pool_by_name(op->e, op->req.pool);
@@ -277,6 +289,8 @@ static enum cleat_code plan_verb(struct op *op, struct cleat_error *err)
 		return plan_snapshot(op, err);
 	case CLEAT_VERB_GROUP_SNAPSHOT:
 		return plan_group(op, err);
+	case CLEAT_VERB_ATTACH:
+		return plan_attach(op, err);
 	case CLEAT_VERB_POOL_SPACE:
 		return plan_pool(op, err);
 	case CLEAT_VERB_DOCTOR:

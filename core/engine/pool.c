@@ -225,9 +225,17 @@ static bool changes_record(const struct op *op)
 	       op->verb == CLEAT_VERB_DELETE_SNAPSHOT || op->verb == CLEAT_VERB_ATTACH || op->verb == CLEAT_VERB_DETACH;
 }
 
+/* An id names a volume or a snapshot; only a creation takes either, as its source. */
+static bool is_of_kind(const struct op *op, const struct cleat_record *rec)
+{
+	if (op->verb == CLEAT_VERB_CREATE)
+		return true;
+	return rec->kind == (op->verb == CLEAT_VERB_DELETE_SNAPSHOT ? CLEAT_KIND_SNAPSHOT : CLEAT_KIND_VOLUME);
+}
+
 static enum cleat_code judge(const struct op *op, const struct entry *en, struct cleat_error *err)
 {
-	if (!en)
+	if (!en || !is_of_kind(op, en->rec))
 		return cleat_error_set(err, CLEAT_NOT_FOUND, "%s '%s' does not exist",
 				       op->verb == CLEAT_VERB_DELETE_SNAPSHOT ? "snapshot" : "volume", op->subject);
 	if (en->broken && op->verb != CLEAT_VERB_HEALTH)

@@ -104,11 +104,11 @@ char *request_canon(const struct cleat_request *req)
 {
 	cleat_autobuf struct cleat_buf b = CLEAT_BUF_INIT(CANON_MAX_BYTES);
 
-	cleat_buf_addf(&b, "%d %llu %llu %d %d %d%d%d%d %u%d %lld %llu", (int)req->verb,
+	cleat_buf_addf(&b, "%d %llu %llu %d %d %d%d%d%d %u%d %lld %llu %u", (int)req->verb,
 		       (unsigned long long)req->capacity_bytes, (unsigned long long)req->limit_bytes,
 		       (int)req->access_type, (int)req->mode, req->read_only, req->force, req->fix, req->hard_size,
 		       req->caller_uid, req->caller_trusted, (long long)req->witness.pid,
-		       (unsigned long long)req->witness.start_ticks);
+		       (unsigned long long)req->witness.start_ticks, req->node_limit);
 	for (size_t i = 0; i < CLEAT_COUNT(text_fields); i++)
 		cleat_buf_addf(&b, "\x1f%s", text_of(req, i));
 	for (size_t i = 0; i < CLEAT_COUNT(kv_fields); i++) {

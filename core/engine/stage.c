@@ -93,15 +93,28 @@ char *mount_options_text(const struct cleat_kvs *options)
 	return cleat_buf_steal(&b);
 }
 
-static enum cleat_code check_super_options(const struct cleat_record *rec, const struct cleat_kvs *super, struct cleat_error *err)
+static enum cleat_code check_super_options(const char *fs_name, const struct cleat_kvs *super, struct cleat_error *err)
 {
-	const struct cleat_fs *fs = *rec->fs ? cleat_fs_find(rec->fs) : NULL;
+	const struct cleat_fs *fs = *fs_name ? cleat_fs_find(fs_name) : NULL;
 
 	if (!super || super->count == 0)
 		return CLEAT_OK;
 	if (fs)
 		return cleat_fs_check_mount_options(fs, super, err);
 	return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "mount option '%s' is not known for this volume", super->items[0].key);
+}
+
+enum cleat_code cleat_volume_check_mount_options(const char *fs, const struct cleat_kvs *options, struct cleat_error *err)
+{
+	struct cleat_error own = CLEAT_ERROR_INIT;
+	struct mount_flags flags = { 0 };
+
+	if (split_mount_options(options, false, &flags, &own) == CLEAT_OK)
+		(void)!check_super_options(fs, &flags.super, &own);
+	cleat_kv_done(&flags.super);
+	if (own.code && err)
+		*err = own;
+	return own.code;
 }
 
 /* ---- what is there now -------------------------------------------------------------------------------------------------------------------- */
@@ -417,7 +430,7 @@ enum cleat_code stage_ensure(struct op *op, const struct cleat_kvs *super, struc
 
 	if (!options)
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
-	if (pool_take(op, &rec, err) || check_super_options(rec, super, err))
+	if (pool_take(op, &rec, err) || check_super_options(rec->fs, super, err))
 		return err->code;
 	if (is_staged(op, rec->access_type == CLEAT_ACCESS_BLOCK)) {
 		struct where_text text;

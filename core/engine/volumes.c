@@ -110,6 +110,18 @@ static enum cleat_code set_texts(struct cleat_record *rec, const struct op *op, 
 	return CLEAT_OK;
 }
 
+/* Without a size the pool's default is meant, or what the limit leaves of it. */
+static uint64_t wished_bytes(const struct op *op)
+{
+	const struct cleat_param *table = op->pool->backend->pool_params;
+
+	if (op->req.capacity_bytes || !op->req.limit_bytes)
+		return op->req.capacity_bytes;
+	uint64_t def = cleat_param_number(table, &op->pool->cfg.config, "default_size");
+	/* Whole blocks, so that rounding up does not pass the limit. */
+	return def > op->req.limit_bytes ? op->req.limit_bytes & ~UINT64_C(4095) : 0;
+}
+
 static enum cleat_code wished_record(const struct op *op, const struct cleat_record *source, const char *fs,
 				     struct cleat_record **out, struct cleat_error *err)
 {
@@ -119,7 +131,7 @@ static enum cleat_code wished_record(const struct op *op, const struct cleat_rec
 		return no_memory(err);
 	if (set_texts(rec, op, source ? source->fs : fs, err))
 		return err->code;
-	rec->capacity_bytes = op->req.capacity_bytes;
+	rec->capacity_bytes = wished_bytes(op);
 	rec->access_type = op->req.access_type ? op->req.access_type : CLEAT_ACCESS_MOUNT;
 	rec->created_ms = cleat_time_wall_ms();
 	if (source) {
@@ -679,6 +691,25 @@ static enum cleat_code check_node(const struct op *op, const char *node, struct 
 			       op->e->node, node);
 }
 
+static size_t attached_to(struct cleat_engine *e, const char *node)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&e->lock);
+	for (size_t i = 0; i < e->pool_count; i++)
+		for (size_t k = 0; k < e->pools[i]->index.count; k++)
+			n += find_attachment(e->pools[i]->index.by_key[k]->rec, node) != NULL;
+	pthread_mutex_unlock(&e->lock);
+	return n;
+}
+
+static enum cleat_code check_node_limit(struct op *op, const char *node, struct cleat_error *err)
+{
+	if (!op->req.node_limit || attached_to(op->e, node) < op->req.node_limit)
+		return CLEAT_OK;
+	return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "node '%s' has its %u volumes already", node, op->req.node_limit);
+}
+
 static enum cleat_code add_attachment(struct cleat_record *rec, const char *node, enum cleat_access_mode mode, bool read_only,
 				      struct cleat_error *err)
 {
@@ -713,6 +744,8 @@ enum cleat_code verb_attach(struct op *op, struct cleat_error *err)
 		if (is_single_node(mode) || is_single_node(rec->attachments[i].mode))
 			return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "volume '%s' is in use: attached to node '%s'",
 					       op->id, rec->attachments[i].node);
+	if (check_node_limit(op, node, err))
+		return err->code;
 	if (op->pool->backend->attach &&
 	    op->pool->backend->attach(op->pool->instance, handle(op), rec, node, op->req.read_only, err))
 		return err->code;
@@ -800,42 +833,58 @@ enum cleat_code verb_usage(struct op *op, struct cleat_error *err)
 }
 
 /* A file system that met an error has made itself read-only under us. */
-static void look_at_stage(struct op *op, const struct cleat_where *where, struct cleat_error *found)
+static const char *look_at_stage(struct op *op, const struct cleat_where *where, struct cleat_error *found)
 {
 	struct cleat_error ignored = CLEAT_ERROR_INIT;
 	bool read_only = false;
 
 	if (!where->stage_path)
-		return;
-	if (!stage_is_mounted(op->e, op->id))
-		cleat_error_set(found, CLEAT_DATA_LOSS, "its mount at '%s' is lost", where->stage_path);
-	else if (cleat_sys_mount_is_read_only(where->stage_path, &read_only, &ignored) == CLEAT_OK && read_only)
-		cleat_error_set(found, CLEAT_DATA_LOSS, "its file system has become read-only: see the kernel's log");
+		return "";
+	if (!stage_is_mounted(op->e, op->id)) {
+		cleat_error_set(found, CLEAT_UNAVAILABLE, "its mount at '%s' is lost", where->stage_path);
+		return "MountLost";
+	}
+	if (cleat_sys_mount_is_read_only(where->stage_path, &read_only, &ignored) || !read_only)
+		return "";
+	cleat_error_set(found, CLEAT_FAILED_PRECONDITION, "its file system has become read-only: see the kernel's log");
+	return "FileSystemReadOnly";
+}
+
+/* The first thing that is wrong, in one word and in found. */
+static const char *look_at_volume(struct op *op, const struct cleat_record *rec, struct cleat_error *found)
+{
+	const struct cleat_backend *b = op->pool->backend;
+	struct where_text text;
+	struct cleat_where where = stage_where(op->e, op->id, &text);
+
+	pthread_mutex_lock(&op->e->lock);
+	struct entry *en = index_by_key(&op->pool->index, rec->key);
+	if (en && en->broken)
+		cleat_error_set(found, CLEAT_DATA_LOSS, "%s", en->broken);
+	pthread_mutex_unlock(&op->e->lock);
+	if (found->code)
+		return "RecordUnreadable";
+	if (b->health && b->health(op->pool->instance, handle(op), rec, found))
+		return found->code == CLEAT_DATA_LOSS ? "DataDamaged" : "StorageError";
+	return look_at_stage(op, &where, found);
 }
 
 enum cleat_code verb_health(struct op *op, struct cleat_error *err)
 {
 	cleat_autorecord struct cleat_record *rec = NULL;
-	const struct cleat_backend *b = op->pool->backend;
 	struct cleat_error found = CLEAT_ERROR_INIT;
-	struct where_text text;
 
 	if (pool_take(op, &rec, err))
 		return err->code;
-	struct cleat_where where = stage_where(op->e, op->id, &text);
 	cleat_op_step(handle(op), "check health", LOOK_LIMIT_MS);
-	pthread_mutex_lock(&op->e->lock);
-	struct entry *en = index_by_key(&op->pool->index, rec->key);
-	if (en && en->broken)
-		cleat_error_set(&found, CLEAT_DATA_LOSS, "%s", en->broken);
-	pthread_mutex_unlock(&op->e->lock);
-	if (!found.code && b->health && b->health(op->pool->instance, handle(op), rec, &found) && op->again_ms > 0) {
+	const char *reason = look_at_volume(op, rec, &found);
+	if (found.code && op->again_ms > 0) {
 		*err = found; /* "not yet" is no answer */
 		return err->code;
 	}
-	if (!found.code)
-		look_at_stage(op, &where, &found);
 	op->result.healthy = found.code == CLEAT_OK;
+	op->result.health_reason = reason;
+	op->result.health_code = found.code;
 	op->result.health_text = strdup(found.msg);
 	return op->result.health_text ? CLEAT_OK : no_memory(err);
 }

@@ -396,6 +396,31 @@ static void test_attach__is_kept_and_goes(void **state)
 	world_tidy(w);
 }
 
+static void test_attach__a_node_takes_no_more_than_its_limit(void **state)
+{
+	struct world *w = *state;
+	char a[CLEAT_ID_MAX_BYTES + 1], b[CLEAT_ID_MAX_BYTES + 1];
+	struct cleat_request req;
+
+	world_open(w);
+	ok_create(w, "a", a);
+	ok_create(w, "b", b);
+	req = req_for(CLEAT_VERB_ATTACH, a);
+	req.node_limit = 1;
+	ok_call(w, &req, NULL);
+	ok_call(w, &req, NULL); /* it counts once */
+	req.volume = b;
+	refused(w, &req, CLEAT_RESOURCE_EXHAUSTED, "node-1");
+	req = req_for(CLEAT_VERB_DETACH, a);
+	ok_call(w, &req, NULL);
+	req = req_for(CLEAT_VERB_ATTACH, b);
+	req.node_limit = 1;
+	ok_call(w, &req, NULL);
+	req.verb = CLEAT_VERB_DETACH;
+	ok_call(w, &req, NULL);
+	world_tidy(w);
+}
+
 const struct suite_case suite_create[] = {
 	CASE(test_create__gives_what_was_asked, IN_QUICK, 0, 0),
 	CASE(test_create__twice_gives_the_same_volume, IN_QUICK, 0, 0),
@@ -412,5 +437,6 @@ const struct suite_case suite_create[] = {
 	CASE(test_modify__labels_are_set_removed_and_kept, IN_QUICK, 0, 0),
 	CASE(test_modify__fixed_parameters_are_refused, 0, 0, 0),
 	CASE(test_attach__is_kept_and_goes, 0, 0, 0),
+	CASE(test_attach__a_node_takes_no_more_than_its_limit, 0, 0, 0),
 	{ 0 },
 };

@@ -203,6 +203,21 @@ static void test_sizes__a_hard_one_is_refused_where_none_is_enforced(void **stat
 	world_tidy(w);
 }
 
+static void test_sizes__the_default_bows_to_a_limit(void **state)
+{
+	struct world *w = *state;
+	struct cleat_request req = req_for(CLEAT_VERB_CREATE, NULL);
+	struct cleat_result res;
+
+	world_open(w);
+	req.name = "db";
+	req.limit_bytes = w->fx->volume_bytes + 1; /* no whole number of blocks */
+	ok_call(w, &req, &res);
+	assert_true(res.volumes[0].record->capacity_bytes <= req.limit_bytes);
+	cleat_engine_result_done(&res);
+	world_tidy(w);
+}
+
 const struct suite_case suite_names[] = {
 	CASE(test_names__bad_ones_are_refused_and_leave_nothing, IN_QUICK, 0, 0),
 	CASE(test_names__odd_but_good_ones_work, 0, 0, 0),
@@ -211,6 +226,7 @@ const struct suite_case suite_names[] = {
 	CASE(test_sizes__huge_ones_are_refused_where_sizes_count, 0, CLEAT_CAN_ENFORCE_SIZE, ADMITS_BY_SPACE),
 	CASE(test_sizes__a_full_pool_admits_no_more, 0, CLEAT_CAN_ENFORCE_SIZE, ADMITS_BY_SPACE),
 	CASE(test_sizes__zero_takes_the_default, 0, 0, 0),
+	CASE(test_sizes__the_default_bows_to_a_limit, 0, 0, 0),
 	CASE(test_sizes__below_the_least_are_refused_or_rounded_up, 0, 0, 0),
 	CASE(test_sizes__a_hard_one_is_refused_where_none_is_enforced, IN_QUICK, 0, 0),
 	{ 0 },

@@ -418,9 +418,32 @@ static void test_snapshot__a_group_with_a_stranger_is_refused_whole(void **state
 	world_tidy(w);
 }
 
+static void test_snapshot__deletions_take_only_their_own_kind(void **state)
+{
+	struct world *w = *state;
+	char id[CLEAT_ID_MAX_BYTES + 1], snap[CLEAT_ID_MAX_BYTES + 1], t[256];
+
+	world_open(w);
+	ok_create(w, "db", id);
+	ok_snapshot(w, id, "monday", snap);
+	ok_publish(w, id, "t", t);
+	put_file(t, "f", MIB, 1);
+	ok_delete_snapshot(w, id); /* there is no snapshot of that id: gone is done */
+	ok_delete(w, snap);	   /* and no volume of that one */
+	assert_true(exists(w, id, CLEAT_KIND_VOLUME));
+	assert_true(exists(w, snap, CLEAT_KIND_SNAPSHOT));
+	assert_true(has_file(t, "f", MIB, 1));
+	struct cleat_request req = req_for(CLEAT_VERB_PUBLISH, snap);
+	char other[256];
+	req.target = target_path(w, "other", true, other);
+	refused(w, &req, CLEAT_NOT_FOUND, NULL);
+	world_tidy(w);
+}
+
 const struct suite_case suite_snapshots[] = {
 	CASE(test_snapshot__holds_what_was_there_then, IN_QUICK, CLEAT_CAN_SNAPSHOT, 0),
 	CASE(test_snapshot__is_idempotent_by_name, 0, CLEAT_CAN_SNAPSHOT, 0),
+	CASE(test_snapshot__deletions_take_only_their_own_kind, 0, CLEAT_CAN_SNAPSHOT, 0),
 	CASE(test_snapshot__survives_its_volume_and_a_restart, 0, CLEAT_CAN_SNAPSHOT, 0),
 	CASE(test_snapshot__lists_by_volume, 0, CLEAT_CAN_SNAPSHOT, 0),
 	CASE(test_snapshot__of_a_used_volume_is_refused_where_it_would_lie, 0, 0, 0),

@@ -79,7 +79,7 @@ enum cleat_verb {
 	CLEAT_VERB_SNAPSHOT, /* volume, name, labels -> snapshot */
 	CLEAT_VERB_GROUP_SNAPSHOT, /* volumes, name (of the group), labels -> snapshots */
 	CLEAT_VERB_DELETE_SNAPSHOT, /* volume (id of a snapshot, or pool/name) */
-	CLEAT_VERB_ATTACH, /* volume, node, mode, read_only */
+	CLEAT_VERB_ATTACH, /* volume, node, mode, read_only, node_limit */
 	CLEAT_VERB_DETACH, /* volume, node ("" = all) */
 	CLEAT_VERB_STAGE, /* volume, target (staging path, "" = internal mount only), mount_options, mode, read_only */
 	CLEAT_VERB_UNSTAGE, /* volume, target */
@@ -87,7 +87,7 @@ enum cleat_verb {
 	CLEAT_VERB_UNPUBLISH, /* volume, target ("" = the chosen one); owner: if given, must match nothing: it never decides */
 	CLEAT_VERB_RELEASE, /* an operator releases a claim: volume, target, force */
 	CLEAT_VERB_USAGE, /* volume -> usage */
-	CLEAT_VERB_HEALTH, /* volume -> healthy, health_text */
+	CLEAT_VERB_HEALTH, /* volume -> healthy, health_text, health_reason, health_code */
 	CLEAT_VERB_POOL_SPACE, /* pool -> space */
 	CLEAT_VERB_DOCTOR, /* fix -> findings */
 	CLEAT_VERB_COUNT
@@ -119,6 +119,7 @@ struct cleat_request {
 	const struct cleat_kvs *mount_options;
 	const char *source; /* id or pool/name of a volume or snapshot to clone */
 	const char *node; /* "" = this node */
+	unsigned node_limit; /* attach: RESOURCE_EXHAUSTED when that many volumes of this node's pools are attached to `node` already; 0: none */
 	const char *target;
 	enum cleat_access_mode mode; /* 0 = single node writer, or reader only with read_only */
 	bool read_only;
@@ -160,6 +161,8 @@ struct cleat_result {
 	struct cleat_pool_space space;
 	bool healthy;
 	char *health_text;
+	const char *health_reason; /* one word in CamelCase, static; "" when healthy */
+	enum cleat_code health_code; /* DATA_LOSS: damage; UNAVAILABLE: out of reach; FAILED_PRECONDITION: can be read only */
 	struct cleat_finding *findings;
 	size_t finding_count;
 };
@@ -217,6 +220,9 @@ void cleat_volume_list_done(struct cleat_volume_list *list);
 enum cleat_code cleat_volume_get(struct cleat_engine *e, const char *volume, const char *scope, enum cleat_kind kind,
 				 struct cleat_volume_state *out, struct cleat_error *err) CLEAT_MUST_CHECK;
 void cleat_volume_state_done(struct cleat_volume_state *v);
+/* Whether Stage and Publish would take these mount options for a volume with that file system ("" for a directory): INVALID_ARGUMENT or
+ * PERMISSION_DENIED that names the option. */
+enum cleat_code cleat_volume_check_mount_options(const char *fs, const struct cleat_kvs *options, struct cleat_error *err) CLEAT_MUST_CHECK;
 
 enum cleat_claim_state {
 	CLEAT_CLAIM_ACTIVE = 1,
