@@ -8,6 +8,7 @@
 
 #define DOCTOR_LIMIT_MS 60000
 #define HEALTH_LIMIT_MS 5000 /* for one volume; a pool over that is not asked further */
+#define REPAIR_LIMIT_MS 10000
 
 static enum cleat_code add_finding(struct op *op, bool fixable, bool fixed, const char *subject, const char *problem,
 				   const char *remedy, struct cleat_error *err)
@@ -190,6 +191,29 @@ static bool is_explicit(struct cleat_engine *e, const char *id, bool *staged_out
 	return kept;
 }
 
+/* Repairs when that is asked for, by an operation of the volume's own, behind whatever holds it now; says what became of it. */
+static enum cleat_code add_repairable(struct op *op, enum cleat_verb verb, const char *id, const char *target, const char *subject,
+				      const char *problem, const char *remedy, struct cleat_error *err)
+{
+	struct cleat_request req = { .size = sizeof(req),
+				     .verb = verb,
+				     .volume = id,
+				     .target = target,
+				     .deadline_ms = cleat_time_mono_ms() + REPAIR_LIMIT_MS };
+	struct cleat_result result = { 0 };
+	struct cleat_error failed = CLEAT_ERROR_INIT;
+	char text[CLEAT_ERROR_TEXT_BYTES + 64];
+
+	if (!op->req.fix)
+		return add_finding(op, true, false, subject, problem, remedy, err);
+	if (cleat_engine_call(op->e, &req, &result, &failed) == CLEAT_OK) {
+		cleat_engine_result_done(&result);
+		return add_finding(op, true, true, subject, problem, remedy, err);
+	}
+	snprintf(text, sizeof(text), "%s (tried: %s)", remedy, failed.msg);
+	return add_finding(op, true, false, subject, problem, text, err);
+}
+
 static enum cleat_code look_at_volume(struct op *op, const char *id, bool has_record, struct cleat_error *err)
 {
 	char subject[CLEAT_ID_MAX_BYTES + 16];
@@ -203,7 +227,8 @@ static enum cleat_code look_at_volume(struct op *op, const char *id, bool has_re
 	    add_finding(op, false, false, subject, "its internal mount is gone", "publish it again", err))
 		return err->code;
 	if (staged && !kept)
-		return add_finding(op, true, op->req.fix, subject, "it is mounted although nobody uses it", "unmount it", err);
+		return add_repairable(op, CLEAT_VERB_UNSTAGE, id, "", subject, "it is mounted although nobody uses it", "unmount it",
+				      err);
 	return CLEAT_OK;
 }
 
@@ -221,11 +246,12 @@ static enum cleat_code look_at_claim(struct op *op, const char *id, const char *
 		return CLEAT_OK;
 	snprintf(subject, sizeof(subject), "claim of %s at %s", id, target);
 	if (gone)
-		return add_finding(op, true, op->req.fix, subject, "its holder is gone", "release it", err);
+		return add_repairable(op, CLEAT_VERB_RELEASE, id, target, subject, "its holder is gone", "release it", err);
 	if (claim_is_mounted(op->e, id, target, &mounted, &ours, &why))
 		return add_finding(op, false, false, subject, why.msg, "", err);
 	if (!mounted)
-		return add_finding(op, true, op->req.fix, subject, "the volume is no longer mounted there", "release it", err);
+		return add_repairable(op, CLEAT_VERB_RELEASE, id, target, subject, "the volume is no longer mounted there",
+				      "release it", err);
 	if (!ours)
 		return add_finding(op, false, false, subject, "something else is mounted there", "unmount it by hand", err);
 	return CLEAT_OK;
@@ -253,10 +279,5 @@ enum cleat_code verb_doctor(struct op *op, struct cleat_error *err)
 		if (look_at_pool(op, op->e->pools[i], err))
 			return err->code;
 	cleat_op_step((struct cleat_op *)op, "compare claims with the mount table", DOCTOR_LIMIT_MS);
-	if (look_at_nodes(op, err))
-		return err->code;
-	/* Each repair is an operation of its volume's own, behind whatever holds it now. */
-	if (op->req.fix)
-		reconcile_start(op->e);
-	return CLEAT_OK;
+	return look_at_nodes(op, err);
 }

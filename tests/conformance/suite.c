@@ -27,9 +27,9 @@ struct choice {
 	const char *only;
 };
 
-static const struct suite_case *const groups[] = { suite_slots,	  suite_create, suite_names, suite_publish,
-						   suite_targets, suite_claims, suite_data,  suite_snapshots,
-						   suite_restart, suite_pool,	suite_busy };
+static const struct suite_case *const groups[] = { suite_slots,	  suite_create, suite_names,  suite_publish,
+						   suite_targets, suite_claims, suite_data,   suite_snapshots,
+						   suite_restart, suite_pool,	suite_doctor, suite_busy };
 
 static bool is_chosen(const struct choice *c, const struct suite_case *one)
 {

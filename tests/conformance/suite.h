@@ -33,6 +33,7 @@ extern const struct suite_case suite_snapshots[];
 extern const struct suite_case suite_restart[];
 extern const struct suite_case suite_pool[];
 extern const struct suite_case suite_busy[];
+extern const struct suite_case suite_doctor[];
 extern const struct suite_case suite_slots[];
 
 #endif

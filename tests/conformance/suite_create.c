@@ -132,6 +132,59 @@ static void test_create__the_same_name_in_two_scopes_is_two_volumes(void **state
 	world_tidy(w);
 }
 
+static void test_scope__may_be_opened_by_volume_or_pool(void **state)
+{
+	struct world *w = *state;
+	cleat_autokvs struct cleat_kvs params = kv_one("allow_scopes", "green,blue");
+	struct cleat_request req = create_req(w, "db");
+	struct cleat_request look = req_for(CLEAT_VERB_HEALTH, NULL);
+	char id[CLEAT_ID_MAX_BYTES + 1], closed[CLEAT_ID_MAX_BYTES + 1];
+
+	world_open(w);
+	req.scope = "red";
+	req.params = &params;
+	ok_create_with(w, &req, id);
+	req.name = "closed";
+	req.params = NULL;
+	ok_create_with(w, &req, closed);
+	look.volume = id;
+	look.scope = "blue";
+	ok_call(w, &look, NULL);
+	look.scope = "blu";
+	refused(w, &look, CLEAT_PERMISSION_DENIED, "blu");
+	look.volume = closed;
+	look.scope = "blue";
+	refused(w, &look, CLEAT_PERMISSION_DENIED, "blue");
+	world_close(w);
+	w->cross_scope = true;
+	world_open(w);
+	ok_call(w, &look, NULL);
+	world_tidy(w);
+}
+
+static void test_requests__that_make_no_sense_are_refused(void **state)
+{
+	struct world *w = *state;
+	struct cleat_request req = create_req(w, "db");
+
+	world_open(w);
+	req.size = 8;
+	refused(w, &req, CLEAT_INVALID_ARGUMENT, NULL);
+	req = create_req(w, "db");
+	req.access_type = (enum cleat_access_type)7;
+	refused(w, &req, CLEAT_INVALID_ARGUMENT, "7");
+	req = req_for((enum cleat_verb)99, POOL "/db");
+	refused(w, &req, CLEAT_UNIMPLEMENTED, NULL);
+	ok_create(w, "db", NULL);
+	req = req_for(CLEAT_VERB_PUBLISH, POOL "/db");
+	req.mode = (enum cleat_access_mode)42;
+	refused(w, &req, CLEAT_INVALID_ARGUMENT, "42");
+	req = req_for(CLEAT_VERB_PUBLISH, NULL);
+	refused(w, &req, CLEAT_INVALID_ARGUMENT, NULL);
+	assert_int_equal(count_claims(w, NULL), 0);
+	world_tidy(w);
+}
+
 static void test_delete__is_done_when_gone(void **state)
 {
 	struct world *w = *state;
@@ -427,6 +480,8 @@ const struct suite_case suite_create[] = {
 	CASE(test_create__differently_is_refused, 0, 0, 0),
 	CASE(test_create__again_with_a_fitting_range_is_the_same, 0, 0, 0),
 	CASE(test_create__the_same_name_in_two_scopes_is_two_volumes, 0, 0, 0),
+	CASE(test_scope__may_be_opened_by_volume_or_pool, 0, 0, 0),
+	CASE(test_requests__that_make_no_sense_are_refused, 0, 0, 0),
 	CASE(test_delete__is_done_when_gone, IN_QUICK, 0, 0),
 	CASE(test_create__unknown_parameters_are_refused_by_name, 0, 0, 0),
 	CASE(test_create__in_no_pool_is_refused, 0, 0, 0),

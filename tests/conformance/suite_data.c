@@ -155,7 +155,8 @@ static void test_expand__under_a_published_volume(void **state)
 	assert_true(capacity_of(w, POOL "/db") >= after);
 	assert_true(has_file(t, "f", MIB, 1));
 	put_file(t, "g", MIB, 2);
-	/* ext4 grows online where the kernel lets us: the run under User Mode Linux says that it does there. */
+	/* ext4 grows online where the kernel lets us: the run under User Mode Linux says that it does there.
+	 */
 	if (later) {
 		assert_true(w->fx->traits & FS_GROWS_LATER_OK);
 		assert_null(getenv("CLEAT_EXPECT_EXT4_ONLINE"));

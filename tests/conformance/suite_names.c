@@ -1,9 +1,11 @@
 /* suite_names.c - names, sizes and parameters that must not be believed. */
 #include "suite.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "util/kv.h"
 
@@ -140,6 +142,70 @@ static void test_sizes__a_full_pool_admits_no_more(void **state)
 	world_tidy(w);
 }
 
+/* Takes every block that is left on the fixture's file system. */
+static void take_all(const char *path)
+{
+	cleat_autoclose int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	off_t at = 0;
+
+	assert_true(fd >= 0);
+	for (off_t step = 256 * (off_t)MIB; step >= 4096;) {
+		if (fallocate(fd, 0, at, step) == 0)
+			at += step;
+		else
+			step /= 2;
+	}
+	assert_true(at > 0);
+}
+
+/* Somebody else fills the disk under the pool: calls fail clearly or work, and nothing that was there is
+ * lost. */
+static void test_sizes__a_disk_that_is_really_full_loses_nothing(void **state)
+{
+	struct world *w = *state;
+	static const enum cleat_verb verbs[] = { CLEAT_VERB_CREATE, CLEAT_VERB_MODIFY, CLEAT_VERB_SNAPSHOT,
+						 CLEAT_VERB_EXPAND };
+	cleat_autokvs struct cleat_kvs labels = kv_one("tier", "gold");
+	char hog[256], t[256];
+
+	world_open(w);
+	ok_create(w, "db", NULL);
+	ok_publish(w, POOL "/db", "t", t);
+	put_file(t, "f", MIB, 1);
+	snprintf(hog, sizeof(hog), "%s/base/hog", suite_dir);
+	take_all(hog);
+	for (size_t i = 0; i < CLEAT_COUNT(verbs); i++) {
+		struct cleat_request req = req_for(verbs[i], POOL "/db");
+		struct cleat_result res = { 0 };
+		struct cleat_error err;
+
+		req.name = "more";
+		req.capacity_bytes =
+			verbs[i] == CLEAT_VERB_EXPAND ? 64 * w->fx->volume_bytes : w->fx->volume_bytes;
+		req.labels = verbs[i] == CLEAT_VERB_MODIFY ? &labels : NULL;
+		enum cleat_code code = call(w, &req, &res, &err);
+		if (code == CLEAT_OK)
+			cleat_engine_result_done(&res);
+		else if (code != CLEAT_RESOURCE_EXHAUSTED && code != CLEAT_UNIMPLEMENTED &&
+			 code != CLEAT_FAILED_PRECONDITION)
+			fail_msg("%s on a full disk: %s: %s", cleat_verb_name(verbs[i]),
+				 cleat_code_name(code), err.msg);
+		if (code == CLEAT_OK && verbs[i] == CLEAT_VERB_CREATE)
+			assert_false(w->fx->traits & ADMITS_BY_SPACE);
+	}
+	assert_int_equal(pool_entries(w, "new"), 0);
+	assert_true(has_file(t, "f", MIB, 1));
+	assert_int_equal(unlink(hog), 0);
+	sync(); /* btrfs gives blocks back with its next commit */
+	ok_create(w, "later", NULL);
+	put_file(t, "g", MIB, 2);
+	assert_true(has_file(t, "f", MIB, 1));
+	world_close(w);
+	world_open(w);
+	assert_true(has_file(t, "f", MIB, 1));
+	world_tidy(w);
+}
+
 static void test_sizes__zero_takes_the_default(void **state)
 {
 	struct world *w = *state;
@@ -225,6 +291,7 @@ const struct suite_case suite_names[] = {
 	CASE(test_sizes__impossible_ones_are_refused, 0, 0, 0),
 	CASE(test_sizes__huge_ones_are_refused_where_sizes_count, 0, CLEAT_CAN_ENFORCE_SIZE, ADMITS_BY_SPACE),
 	CASE(test_sizes__a_full_pool_admits_no_more, 0, CLEAT_CAN_ENFORCE_SIZE, ADMITS_BY_SPACE),
+	CASE(test_sizes__a_disk_that_is_really_full_loses_nothing, 0, 0, 0),
 	CASE(test_sizes__zero_takes_the_default, 0, 0, 0),
 	CASE(test_sizes__the_default_bows_to_a_limit, 0, 0, 0),
 	CASE(test_sizes__below_the_least_are_refused_or_rounded_up, 0, 0, 0),

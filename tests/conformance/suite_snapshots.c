@@ -386,6 +386,13 @@ static void test_snapshot__a_group_is_one_moment(void **state)
 	assert_int_equal(res.volume_count, 2);
 	assert_string_not_equal(res.volumes[0].record->group, "");
 	assert_string_equal(res.volumes[0].record->group, res.volumes[1].record->group);
+	/* The same group again is the same snapshots. */
+	struct cleat_result again;
+	ok_call(w, &req, &again);
+	assert_int_equal(again.volume_count, 2);
+	assert_string_equal(again.volumes[0].id, res.volumes[0].id);
+	cleat_engine_result_done(&again);
+	assert_int_equal(count_volumes(w, CLEAT_KIND_SNAPSHOT), 2);
 	ok_clone(w, res.volumes[0].id, "ra", w->fx->volume_bytes, NULL);
 	ok_clone(w, res.volumes[1].id, "rb", w->fx->volume_bytes, NULL);
 	cleat_engine_result_done(&res);

@@ -123,6 +123,7 @@ static void config_pool(struct world *w, struct world_config *c, unsigned i)
 	if (!layer && suite_flaky)
 		layer = "fault";
 	p->layer = layer ? strdup(layer) : NULL;
+	p->cross_scope = w->cross_scope;
 }
 
 void config_make(struct world *w, struct world_config *out)

@@ -37,6 +37,7 @@ struct world {
 	int64_t wait_ms;
 	unsigned pool_count;	       /* further pools are called pool2, pool3 and lie beside the first */
 	const char *layers[POOLS_MAX]; /* of each pool; layer is that of all when set */
+	bool cross_scope;	       /* of every pool */
 	bool builtin_prefixes;	       /* no target prefixes: the built-in rule */
 	const char *runtime_dir;       /* instead of run_dir */
 	const char *extra_config[6];   /* key, value, ... added to every pool */
