@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sys/fsctl.h"
 #include "sys/loop.h"
 #include "sys/mount.h"
 #include "sys/spawn.h"
@@ -148,6 +150,33 @@ static void test_pool__mount_of_a_killed_process_is_taken_over(void **state)
 	unmounted(&bench, rec, "mnt");
 	removed(&bench, rec);
 	cleat_record_unref(rec);
+	bench_done(&bench);
+}
+
+static void test_pool__pool_file_follows_the_file_system_below_it(void **state)
+{
+	struct cleat_error err = CLEAT_ERROR_INIT;
+	struct cleat_loop loop = { .fd = -1 };
+	struct bench bench;
+	struct statvfs sv;
+	struct stat st;
+	bool found = false, grown = false;
+
+	bench_open(&bench, *state, "btrfs", LAB_GIB, "always");
+	assert_int_equal(stat(lab_join(bench.lab, "host/pool/pool.img"), &st), 0);
+	assert_int_equal(st.st_size, LAB_GIB);
+	bench_close(&bench);
+	int fd = open(lab_join(bench.lab, "host.img"), O_RDWR | O_CLOEXEC);
+	assert_int_equal(ftruncate(fd, 4 * LAB_GIB), 0);
+	lab_ok(cleat_sys_loop_find(fd, false, &loop, &found, &err), &err);
+	close(fd);
+	lab_ok(cleat_sys_loop_update_size(loop.path, &err), &err);
+	lab_ok(cleat_fs_grow_mounted(cleat_fs_find("btrfs"), bench.host, loop.path, &grown, &err), &err);
+	lab_ok(bench_reopen(&bench, &err), &err);
+	assert_int_equal(stat(lab_join(bench.lab, "host/pool/pool.img"), &st), 0);
+	assert_int_equal(st.st_size, 4 * LAB_GIB);
+	assert_int_equal(statvfs(bench_data(&bench, ""), &sv), 0);
+	assert_true(sv.f_blocks * sv.f_frsize > 3 * LAB_GIB);
 	bench_done(&bench);
 }
 
@@ -633,6 +662,85 @@ static void test_space__thick_volume_has_its_blocks_down_to_the_disk(void **stat
 	bench_done(&bench);
 }
 
+struct racer {
+	const struct bench *bench;
+	pthread_t thread;
+	struct cleat_record *rec, *out;
+	enum cleat_code code;
+	struct cleat_error err;
+};
+
+static void *race(void *arg)
+{
+	struct racer *r = arg;
+
+	r->code = r->bench->b->create(r->bench->pool, NULL, r->rec, NULL, NULL, &r->out, &r->err);
+	return NULL;
+}
+
+#define RACERS 8
+
+/* All ask at once for a third of what is there: not more than three can have it. */
+static void test_space__is_not_promised_twice_to_calls_at_the_same_time(void **state)
+{
+	struct bench bench;
+	struct racer racers[RACERS];
+	int made_count = 0;
+
+	bench_open(&bench, *state, "ext4", LAB_GIB, "never");
+	const uint64_t third = space_of(&bench).available_bytes / 3 - 8 * LAB_MIB;
+	for (int i = 0; i < RACERS; i++) {
+		char key[8];
+		snprintf(key, sizeof(key), "r%d", i);
+		racers[i] = (struct racer){ .bench = &bench,
+					    .rec = wish(&bench, key, "", third),
+					    .err = CLEAT_ERROR_INIT };
+	}
+	for (int i = 0; i < RACERS; i++)
+		assert_int_equal(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
+	for (int i = 0; i < RACERS; i++) {
+		assert_int_equal(pthread_join(racers[i].thread, NULL), 0);
+		if (racers[i].code)
+			lab_expect(racers[i].code, &racers[i].err, CLEAT_RESOURCE_EXHAUSTED,
+				   "left to promise");
+		else
+			removed(&bench, racers[i].out);
+		made_count += racers[i].code == CLEAT_OK;
+		cleat_record_unref(racers[i].out);
+		cleat_record_unref(racers[i].rec);
+	}
+	assert_in_range(made_count, 1, 3);
+	assert_int_equal(space_of(&bench).promised_bytes, 0);
+	bench_done(&bench);
+}
+
+static void test_space__thick_volume_on_btrfs_is_overwritten_in_place(void **state)
+{
+	struct cleat_error err = CLEAT_ERROR_INIT;
+	struct bench bench;
+
+	bench_open(&bench, *state, "btrfs", LAB_GIB, "auto");
+	struct cleat_record *rec = wish(&bench, "t", "ext4", 64 * LAB_MIB),
+			    *clone_rec = wish(&bench, "c", "ext4", 0), *out = NULL;
+	wish_param(rec, "thick", "true");
+	struct cleat_record *vol = made(&bench, rec);
+	int fd = open(bench_data(&bench, "volumes/t/image"), O_RDONLY | O_CLOEXEC);
+	assert_true(cleat_sys_overwrites_in_place(fd));
+	close(fd);
+	/* An ordinary clone can still share its blocks. */
+	struct cleat_record *clone = cloned(&bench, "s", vol, NULL);
+	wish_param(clone_rec, "thick", "true");
+	lab_expect(bench.b->create(bench.pool, NULL, clone_rec, vol, NULL, &out, &err), &err,
+		   CLEAT_FAILED_PRECONDITION, "thick clone is not possible");
+	removed(&bench, vol);
+	removed(&bench, clone);
+	cleat_record_unref(rec);
+	cleat_record_unref(clone_rec);
+	cleat_record_unref(vol);
+	cleat_record_unref(clone);
+	bench_done(&bench);
+}
+
 /* ---- enlarging
  * ---------------------------------------------------------------------------------------------------------------------
  */
@@ -810,6 +918,7 @@ int main(void)
 		LAB_TEST(test_pool__is_offline_without_its_pool_file),
 		LAB_TEST(test_pool__half_made_pool_file_is_made_anew),
 		LAB_TEST(test_pool__mount_of_a_killed_process_is_taken_over),
+		LAB_TEST(test_pool__pool_file_follows_the_file_system_below_it),
 		LAB_TEST(test_pool__probe_notices_a_lost_mount),
 		LAB_TEST(test_volume__lives_in_a_pool_file),
 		LAB_TEST(test_volume__lives_in_a_plain_pool),
@@ -829,6 +938,8 @@ int main(void)
 		LAB_TEST(test_space__overcommit_promises_more),
 		LAB_TEST(test_space__is_low_below_the_watermark),
 		LAB_TEST(test_space__thick_volume_has_its_blocks_down_to_the_disk),
+		LAB_TEST(test_space__is_not_promised_twice_to_calls_at_the_same_time),
+		LAB_TEST(test_space__thick_volume_on_btrfs_is_overwritten_in_place),
 		LAB_TEST(test_expand__reaches_the_file_system),
 		LAB_TEST(test_expand__block_device_grows_under_its_user_and_never_shrinks),
 		LAB_TEST(test_expand__is_admitted_or_changes_nothing),
