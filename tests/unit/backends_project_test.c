@@ -34,11 +34,11 @@ extern const struct cleat_backend cleat_backend_dir;
 
 #define EXT4_TEST(function)                                                                                  \
 	{                                                                                                    \
-#function " (ext4)", function, tree_setup_ext4_project, tree_teardown, NULL                  \
+#function "@ext4", function, tree_setup_ext4_project, tree_teardown, NULL                  \
 	}
 #define XFS_TEST(function)                                                                                   \
 	{                                                                                                    \
-#function " (xfs)", function, tree_setup_xfs_project, tree_teardown, NULL                    \
+#function "@xfs", function, tree_setup_xfs_project, tree_teardown, NULL                    \
 	}
 
 static void open_pool(struct tree_lab *t)

@@ -201,7 +201,8 @@ int lab_setup(void **state)
 
 	assert_non_null(lab);
 	lab->fds_before = lab_count_fds();
-	snprintf(lab->path, sizeof(lab->path), "/tmp/cleat-sys-XXXXXX");
+	const char *parent = getenv("TMPDIR");
+	snprintf(lab->path, sizeof(lab->path), "%s/cleat-sys-XXXXXX", parent && *parent ? parent : "/tmp");
 	assert_non_null(mkdtemp(lab->path));
 	lab->fd = open(lab->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(lab->fd >= 0);

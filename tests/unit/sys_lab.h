@@ -19,7 +19,7 @@
 
 /* A test's own place, passed as *state. */
 struct lab {
-	char path[LAB_PATH_BYTES]; /* "/tmp/cleat-sys-..." */
+	char path[LAB_PATH_BYTES]; /* "/tmp/cleat-sys-...", or below $TMPDIR */
 	int fd;			   /* of that directory */
 	int fds_before;		   /* descriptors this process had before the test */
 };
