@@ -25,7 +25,9 @@ extern char **environ;
 	(CLEAT_CAN_MOUNT | CLEAT_CAN_BLOCK | CLEAT_CAN_ENFORCE_SIZE | CLEAT_CAN_SNAPSHOT |                   \
 	 CLEAT_CAN_GROUP_SNAPSHOT | CLEAT_CAN_CLONE | CLEAT_CAN_EXPAND | CLEAT_CAN_EXPAND_ONLINE |           \
 	 CLEAT_CAN_ADOPT | CLEAT_CAN_USAGE_OFFLINE)
-#define LOOP_TRAITS (ADMITS_BY_SPACE | SHOWS_SIZE_IN_DF | KEEPS_IMAGE | FS_GROWS_LATER_OK | SNAPSHOTS_IN_USE)
+#define LOOP_TRAITS                                                                                          \
+	(ADMITS_BY_SPACE | COUNTS_PROMISES | SHOWS_SIZE_IN_DF | KEEPS_IMAGE | FS_GROWS_LATER_OK |            \
+	 SNAPSHOTS_IN_USE)
 #define TREE_CAN                                                                                             \
 	(CLEAT_CAN_MOUNT | CLEAT_CAN_CLONE | CLEAT_CAN_EXPAND | CLEAT_CAN_EXPAND_ONLINE | CLEAT_CAN_ADOPT)
 #define QUOTA_CAN (TREE_CAN | CLEAT_CAN_ENFORCE_SIZE | CLEAT_CAN_USAGE_OFFLINE)
@@ -74,7 +76,7 @@ static const struct fixture fixtures[] = {
 		.base = "btrfs",
 		.base_bytes = 1 * GIB,
 		.has = QUOTA_CAN | CLEAT_CAN_SNAPSHOT,
-		.traits = SNAPSHOTS_IN_USE,
+		.traits = SNAPSHOTS_IN_USE | ADMITS_BY_SPACE,
 		.volume_bytes = 16 * MIB,
 	},
 	{
@@ -83,7 +85,7 @@ static const struct fixture fixtures[] = {
 		.base = "ext4-prjquota",
 		.base_bytes = 1 * GIB,
 		.has = QUOTA_CAN,
-		.traits = SHOWS_SIZE_IN_DF,
+		.traits = SHOWS_SIZE_IN_DF | ADMITS_BY_SPACE,
 		.volume_bytes = 16 * MIB,
 		.only_in_guest = true,
 	},
@@ -93,7 +95,7 @@ static const struct fixture fixtures[] = {
 		.base = "btrfs",
 		.base_bytes = 1 * GIB,
 		.has = QUOTA_CAN | CLEAT_CAN_SNAPSHOT,
-		.traits = SNAPSHOTS_IN_USE,
+		.traits = SNAPSHOTS_IN_USE | ADMITS_BY_SPACE,
 		.volume_bytes = 16 * MIB,
 	},
 };

@@ -13,7 +13,9 @@
 #define GIB (1024ULL * MIB)
 
 enum fixture_trait {
-	ADMITS_BY_SPACE = 1 << 0,   /* refuses a volume that is larger than what the pool has left */
+	ADMITS_BY_SPACE = 1 << 0, /* refuses a volume that is larger than what the pool has left */
+	COUNTS_PROMISES =
+		1 << 5, /* ... or than what is left of it when all others are as large as they may get */
 	SHOWS_SIZE_IN_DF = 1 << 1,  /* statfs of a mounted volume shows its own size */
 	KEEPS_IMAGE = 1 << 2,	    /* the data is one image file: <volumes>/<key>/image */
 	FS_GROWS_LATER_OK = 1 << 3, /* the file system may have to wait for the next stage to grow */

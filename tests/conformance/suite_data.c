@@ -105,7 +105,7 @@ static void test_usage__follows_what_is_written(void **state)
 	ok_publish(w, POOL "/db", "t", t);
 	struct cleat_usage empty = usage_of(w, POOL "/db");
 	put_file(t, "f", 6 * MIB, 1);
-	sync(); /* what is counted lies on the disk */
+	sync_fs(t); /* what is counted lies on the disk */
 	struct cleat_usage filled = usage_of(w, POOL "/db");
 	assert_true(filled.used_bytes >= empty.used_bytes + 5 * MIB);
 	if (can(w, CLEAT_CAN_ENFORCE_SIZE)) {

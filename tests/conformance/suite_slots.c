@@ -319,7 +319,7 @@ static void test_slots__space_counts_promises(void **state)
 	cleat_autorecord struct cleat_record *rec = wish(w, "db");
 	cleat_autorecord struct cleat_record *made = create(&s, rec);
 	must(s.b->space(s.pool, &after, &err), &err, "space");
-	if (w->fx->traits & ADMITS_BY_SPACE) {
+	if (w->fx->traits & COUNTS_PROMISES) {
 		assert_true(after.available_bytes + w->fx->volume_bytes / 2 <= before.available_bytes);
 		assert_int_equal(after.promised_bytes, before.promised_bytes + made->capacity_bytes);
 	}

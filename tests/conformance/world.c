@@ -536,6 +536,13 @@ bool has_file(const char *dir, const char *name, size_t bytes, unsigned seed)
 	return fd >= 0 && read(fd, got, bytes + 1) == (ssize_t)bytes && memcmp(want, got, bytes) == 0;
 }
 
+void sync_fs(const char *dir)
+{
+	cleat_autoclose int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(fd >= 0 && syncfs(fd) == 0);
+}
+
 bool is_mounted(const char *path)
 {
 	struct statx st;

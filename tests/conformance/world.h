@@ -116,6 +116,8 @@ struct cleat_kvs kv_one(const char *key, const char *value);
 void put_file(const char *dir, const char *name, size_t bytes, unsigned seed);
 /* Whether the file is there with just that content. */
 bool has_file(const char *dir, const char *name, size_t bytes, unsigned seed);
+/* Everything written to the file system of that directory is on its disk afterwards. */
+void sync_fs(const char *dir);
 bool is_mounted(const char *path);
 /* Whether the mount at path has that option in /proc/self/mountinfo (of the mount or of the file system). */
 bool has_mount_option(const char *path, const char *option);
