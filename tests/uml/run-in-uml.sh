@@ -72,7 +72,12 @@ while :; do read -r -t 5 _; done
 INSIDE
 chmod +x "$job/init"
 
-TMPDIR=/dev/shm timeout "$limit_s" "$linux" mem="${CLEAT_UML_MIB:-1536}M" root=/dev/root rootfstype=hostfs rootflags=/ ro init="$job/init" \
+# The guest's memory is a file that is mapped executable: on a tmpfs when there is room, else on the disk.
+memory_mib=${CLEAT_UML_MIB:-1536}
+memory=/dev/shm
+[ "$(df -m --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt "$memory_mib" ] 2>/dev/null &&
+	! findmnt -n -o OPTIONS -T /dev/shm | grep -q noexec || memory=$job
+TMPDIR=$memory timeout "$limit_s" "$linux" mem="${memory_mib}M" root=/dev/root rootfstype=hostfs rootflags=/ ro init="$job/init" \
 	con=null con0=fd:0,fd:1 con1=null quiet panic=-1 loglevel=3 umid="$(basename "$job")" </dev/null 2>&1 |
 	tr -d '\r' | tee "$job/log" | grep -av -e mmapper_init -e 'ubd device 0'
 failed=$(sed -n 's/^GUEST-FAILED \([0-9]*\)$/\1/p' "$job/log" | tail -n 1)
