@@ -32,6 +32,7 @@ ROOMS = [
     ("grpc/cleatd", {"util", "rt", "service", "csi"} | GENERATED, ANY_PUBLIC),
     ("grpc/cli", {"util", "rt"} | GENERATED, {"error.h"}),
     ("nomad/goplugin", {"util", "rt"} | GENERATED, {"error.h"}),
+    ("nomad/driver/run", {"util", "sys", "driver"}, {"error.h"}),
     ("nomad/driver", {"util", "rt", "goplugin"} | GENERATED, {"error.h"}),
     ("nomad/dhv", {"util", "rt"} | GENERATED, {"error.h"}),
     ("mesos", {"util", "rt"} | GENERATED, {"error.h"}),
