@@ -8,6 +8,7 @@
 #define CLEAT_DRIVER_RUN_H
 
 #include <cleat/error.h>
+#include <cleat/record.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,7 +37,7 @@ struct run_spec {
 	char *id; /* unique, [A-Za-z0-9_][A-Za-z0-9_.-]*, at most 128 bytes: container id and name of the task's directory */
 	char *rootfs; /* directory, or NULL: the host's system directories, read-only, with a private /tmp and /dev */
 	char **argv; /* NULL-terminated */
-	char **env; /* NULL-terminated, "NAME=value"; PATH, HOME and TERM are added where missing; NULL: none */
+	struct cleat_kvs env; /* may have more and longer pairs than cleat_kv_set() takes; PATH and HOME are added where missing */
 	char *cwd; /* absolute in the container; NULL: / */
 	char *user; /* name, uid, name:group or uid:gid; looked up in the container's root first; NULL: root */
 	uid_t dynamic_uid; /* a workload user without a passwd entry (gid the same), instead of `user`; (uid_t)-1: none */

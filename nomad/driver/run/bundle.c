@@ -42,29 +42,30 @@ static const char *const masked_of_host[] = { "/etc/shadow",
 
 /* ---- process ---- */
 
-static bool has_variable(char *const *env, const char *name)
+static void add_variable(struct run_bundle *b, json_t *env, const char *name, const char *value)
 {
-	size_t n = strlen(name);
+	cleat_autofree char *text = NULL;
 
-	for (; env && *env; env++)
-		if (strncmp(*env, name, n) == 0 && (*env)[n] == '=')
-			return true;
-	return false;
+	if (asprintf(&text, "%s=%s", name, value) < 0)
+		text = NULL;
+	run_json_add(b, env, text ? run_json_text(b, text) : NULL);
 }
 
 static json_t *env_json(struct run_bundle *b)
 {
-	json_t *env = run_json_list(b, (const char *const *)b->spec->env);
-	char home[PATH_MAX + 8];
+	const struct cleat_kvs *given = &b->spec->env;
+	json_t *env = json_array();
+	bool path = false, home = false;
 
-	if (!has_variable(b->spec->env, "PATH"))
-		run_json_add(
-			b, env,
-			json_string("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
-	if (!has_variable(b->spec->env, "HOME")) {
-		snprintf(home, sizeof(home), "HOME=%s", b->user.home);
-		run_json_add(b, env, run_json_text(b, home));
+	for (size_t i = 0; i < given->count; i++) {
+		path = path || strcmp(given->items[i].key, "PATH") == 0;
+		home = home || strcmp(given->items[i].key, "HOME") == 0;
+		add_variable(b, env, given->items[i].key, given->items[i].value);
 	}
+	if (!path)
+		add_variable(b, env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	if (!home)
+		add_variable(b, env, "HOME", b->user.home);
 	return env;
 }
 

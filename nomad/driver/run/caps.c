@@ -97,6 +97,14 @@ bool run_has_cap(const struct run_spec *spec, const char *name)
 	return false;
 }
 
+static bool is_default(const char *name)
+{
+	for (const char *const *p = run_default_caps; *p; p++)
+		if (strcmp(*p, name) == 0)
+			return true;
+	return false;
+}
+
 enum cleat_code run_caps_check(const struct run_spec *spec, struct cleat_error *err)
 {
 	uint64_t own = own_caps();
@@ -106,7 +114,8 @@ enum cleat_code run_caps_check(const struct run_spec *spec, struct cleat_error *
 		if (number < 0)
 			return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "there is no capability '%.60s'",
 					       *p);
-		if (spec->caps && !(own >> number & 1))
+		/* Nobody has asked for those that every task has. */
+		if (!(own >> number & 1) && !is_default(*p))
 			return cleat_error_set(
 				err, CLEAT_FAILED_PRECONDITION,
 				"capability '%s' cannot be given to the task: this process does not have it",
@@ -115,7 +124,7 @@ enum cleat_code run_caps_check(const struct run_spec *spec, struct cleat_error *
 	return CLEAT_OK;
 }
 
-/* Of the default set, what there is to give. */
+/* What of them there is to give. */
 static json_t *given(struct run_bundle *b)
 {
 	uint64_t own = own_caps();

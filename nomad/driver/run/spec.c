@@ -1,6 +1,7 @@
 /* spec.c - what a job may ask for: checks that need no look at the machine, and freeing. */
 #include "driver/run/internal.h"
 
+#include "util/kv.h"
 #include "util/mem.h"
 
 #include <ctype.h>
@@ -40,12 +41,22 @@ static enum cleat_code check_list(char *const *list, const char *what, struct cl
 	return CLEAT_OK;
 }
 
-static enum cleat_code check_env(char *const *env, struct cleat_error *err)
+static enum cleat_code check_env(const struct cleat_kvs *env, struct cleat_error *err)
 {
-	for (; env && *env; env++)
-		if (**env == '=' || !strchr(*env, '='))
+	if (env->count > MAX_TEXTS)
+		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "more than %d environment variables",
+				       MAX_TEXTS);
+	for (size_t i = 0; i < env->count; i++) {
+		const struct cleat_kv *kv = &env->items[i];
+		if (!kv->key[0] || strchr(kv->key, '='))
 			return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
-					       "environment variable '%.60s' is not NAME=value", *env);
+					       "'%.60s' is no name of an environment variable", kv->key);
+		if (strnlen(kv->key, MAX_TEXT_BYTES) + strnlen(kv->value, MAX_TEXT_BYTES) + 2 >
+		    MAX_TEXT_BYTES)
+			return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
+					       "environment variable '%.60s' is longer than %d bytes",
+					       kv->key, MAX_TEXT_BYTES);
+	}
 	return CLEAT_OK;
 }
 
@@ -171,9 +182,7 @@ enum cleat_code run_check_spec(const struct run_spec *spec, struct cleat_error *
 	if (code == CLEAT_OK)
 		code = check_list(spec->argv, "argument", err);
 	if (code == CLEAT_OK)
-		code = check_list(spec->env, "environment variable", err);
-	if (code == CLEAT_OK)
-		code = check_env(spec->env, err);
+		code = check_env(&spec->env, err);
 	if (code == CLEAT_OK)
 		code = check_paths(spec, err);
 	if (code == CLEAT_OK)
@@ -236,5 +245,6 @@ void run_spec_done(struct run_spec *spec)
 	free_mounts(spec);
 	free_devices(spec);
 	free_limits(spec);
+	cleat_kv_done(&spec->env);
 	*spec = (struct run_spec)RUN_SPEC_INIT;
 }
