@@ -140,8 +140,8 @@ static void test_doctor__leaves_to_people_what_may_cost_data(void **state)
 
 const struct suite_case suite_doctor[] = {
 	CASE(test_doctor__finds_nothing_where_all_is_well, IN_QUICK, 0, 0),
-	CASE(test_doctor__releases_what_is_no_longer_mounted, 0, 0, 0),
-	CASE(test_doctor__releases_what_a_dead_holder_left, 0, 0, 0),
+	CASE(test_doctor__releases_what_is_no_longer_mounted, NEEDS_BARE, 0, 0),
+	CASE(test_doctor__releases_what_a_dead_holder_left, NEEDS_BARE, 0, 0),
 	CASE(test_doctor__leaves_to_people_what_may_cost_data, 0, 0, 0),
 	{ 0 },
 };

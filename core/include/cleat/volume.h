@@ -220,7 +220,7 @@ void cleat_volume_list_done(struct cleat_volume_list *list);
 enum cleat_code cleat_volume_get(struct cleat_engine *e, const char *volume, const char *scope, enum cleat_kind kind,
 				 struct cleat_volume_state *out, struct cleat_error *err) CLEAT_MUST_CHECK;
 void cleat_volume_state_done(struct cleat_volume_state *v);
-/* Whether Stage and Publish would take these mount options for a volume with that file system ("" for a directory): INVALID_ARGUMENT or
+/* Whether Stage and Publish would take these mount options for a volume whose file system is `fs`, "" for a directory: INVALID_ARGUMENT or
  * PERMISSION_DENIED that names the option. */
 enum cleat_code cleat_volume_check_mount_options(const char *fs, const struct cleat_kvs *options, struct cleat_error *err) CLEAT_MUST_CHECK;
 
