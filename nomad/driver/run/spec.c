@@ -231,8 +231,8 @@ static void free_limits(struct run_spec *spec)
 
 void run_spec_done(struct run_spec *spec)
 {
-	char **const lists[] = { spec->argv,	    spec->env,		spec->caps,
-				 spec->dns_servers, spec->dns_searches, spec->dns_options };
+	char **const lists[] = { spec->argv, spec->caps, spec->dns_servers, spec->dns_searches,
+				 spec->dns_options };
 	char *const texts[] = { spec->id,	   spec->rootfs,     spec->cwd,
 				spec->user,	   spec->hostname,   spec->netns,
 				spec->hosts,	   spec->cpuset,     spec->cgroup_parent,
