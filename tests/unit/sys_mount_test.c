@@ -332,8 +332,8 @@ static void test_mount__unmount_of_a_locked_mount_is_not_called_done(void **stat
 	unmount_ok(lab_join(lab, "m"));
 	assert_true(WIFEXITED(status));
 	if (WEXITSTATUS(status) == 77) {
-		print_message("a user namespace cannot be made here (or not by a program with threads): "
-			      "nothing to see\n");
+		print_message("SKIPPED BECAUSE: a user namespace cannot be made here, or not by a program with "
+			      "threads\n");
 		skip();
 	}
 	assert_int_equal(WEXITSTATUS(status), 0);
