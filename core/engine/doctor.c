@@ -131,6 +131,68 @@ static enum cleat_code look_at_records(struct op *op, struct pool *p, struct cle
 	return CLEAT_OK;
 }
 
+/* ---- what was left over in a pool ---------------------------------------------------------------------------------------------------------------- */
+
+struct leftovers {
+	struct op *op;
+	struct cleat_error *err;
+	enum cleat_code code;
+};
+
+static void add_leftover(const char *line, void *arg)
+{
+	struct leftovers *l = arg;
+	char subject[64];
+
+	snprintf(subject, sizeof(subject), "pool %s", l->op->pool->name);
+	if (!l->code)
+		l->code = add_finding(l->op, true, l->op->req.fix, subject, line, "remove it", l->err);
+}
+
+static bool is_in_use(const char *key, void *arg)
+{
+	const struct leftovers *l = arg;
+
+	return pool_key_in_use(key, l->op->pool);
+}
+
+/* An operation of the pool's own lane. */
+enum cleat_code doctor_examine_pool(struct op *op, struct cleat_error *err)
+{
+	const struct cleat_backend *b = op->pool->backend;
+	struct leftovers l = { op, err, CLEAT_OK };
+
+	cleat_op_step((struct cleat_op *)op, "look for what was left over", DOCTOR_LIMIT_MS);
+	if (op->req.fix ? !b->recover : !b->leftovers)
+		return CLEAT_OK;
+	enum cleat_code code = op->req.fix ? b->recover(op->pool->instance, is_in_use, add_leftover, &l, err)
+					   : b->leftovers(op->pool->instance, is_in_use, add_leftover, &l, err);
+	return code ? code : l.code;
+}
+
+static enum cleat_code look_for_leftovers(struct op *op, const struct pool *p, struct cleat_error *err)
+{
+	struct cleat_request req = { .size = sizeof(req),
+				     .verb = (enum cleat_verb)VERB_EXAMINE_POOL,
+				     .pool = p->name,
+				     .fix = op->req.fix,
+				     .deadline_ms = cleat_time_mono_ms() + REPAIR_LIMIT_MS };
+	struct cleat_result result = { 0 };
+	struct cleat_error failed = CLEAT_ERROR_INIT;
+	char subject[64];
+	enum cleat_code code = CLEAT_OK;
+
+	snprintf(subject, sizeof(subject), "pool %s", p->name);
+	if (cleat_engine_call(op->e, &req, &result, &failed))
+		return add_finding(op, false, false, subject, failed.msg, "look again when it is less busy", err);
+	for (size_t i = 0; i < result.finding_count && code == CLEAT_OK; i++) {
+		const struct cleat_finding *f = &result.findings[i];
+		code = add_finding(op, f->fixable, f->fixed, f->subject, f->problem, f->remedy, err);
+	}
+	cleat_engine_result_done(&result);
+	return code;
+}
+
 static enum cleat_code look_at_pool(struct op *op, struct pool *p, struct cleat_error *err)
 {
 	struct cleat_pool_state state;
@@ -146,6 +208,8 @@ static enum cleat_code look_at_pool(struct op *op, struct pool *p, struct cleat_
 	    add_finding(op, false, false, subject, "operations are stuck in its storage", "", err))
 		return err->code;
 	if (state.space.low && add_finding(op, false, false, subject, "less space is left than its watermark", "", err))
+		return err->code;
+	if (look_for_leftovers(op, p, err))
 		return err->code;
 	return look_at_records(op, p, err);
 }

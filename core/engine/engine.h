@@ -148,6 +148,7 @@ enum inner_verb { /* besides enum cleat_verb */
 	VERB_OPEN_POOL = CLEAT_VERB_COUNT + 1,
 	VERB_PROBE_POOL,
 	VERB_RECONCILE,
+	VERB_EXAMINE_POOL, /* pool, fix -> findings: what was left over; alone on its pool, like the opening */
 };
 
 struct waiter {
@@ -251,6 +252,9 @@ struct pool *pool_new(struct cleat_engine *e, const struct cleat_pool_config *cf
 void pool_free(struct pool *p);
 enum cleat_code pool_check_config(const struct cleat_pool_config *cfg, struct cleat_error *err);
 enum cleat_code pool_run_open(struct op *op, struct cleat_error *err);
+/* doctor.c: what recovery would take away, or with fix takes away. */
+enum cleat_code doctor_examine_pool(struct op *op, struct cleat_error *err);
+bool pool_key_in_use(const char *key, void *pool);
 enum cleat_code pool_run_probe(struct op *op, struct cleat_error *err);
 enum cleat_code pool_refresh_space(struct op *op, struct cleat_error *err);
 /* With the lock: the next probe or attempt to open is due at once, though not more than once a second. */

@@ -41,6 +41,8 @@ const char *cleat_verb_name(enum cleat_verb verb)
 		return "probe pool";
 	if (v == VERB_RECONCILE)
 		return "reconcile claims";
+	if (v == VERB_EXAMINE_POOL)
+		return "examine pool";
 	return v > 0 && v < CLEAT_VERB_COUNT && names[v] ? names[v] : "unknown operation";
 }
 
@@ -133,15 +135,20 @@ static bool overlap(const struct op *a, const struct op *b)
 	return false;
 }
 
+static bool needs_pool_alone(const struct op *op)
+{
+	return op->verb == VERB_OPEN_POOL || op->verb == VERB_EXAMINE_POOL;
+}
+
 /* Opening a pool needs it alone: whatever has begun there must end first, and nothing begins meanwhile.  A pool that waits to be opened
  * again keeps nobody off: what can be done without it (releases) goes on. */
 static bool excludes(const struct op *op, const struct op *other, bool earlier)
 {
 	if (!op->pool || other->pool != op->pool)
 		return false;
-	if (op->verb == VERB_OPEN_POOL)
+	if (needs_pool_alone(op))
 		return earlier || other->phase != OP_WAITING;
-	return earlier && other->verb == VERB_OPEN_POOL && other->phase != OP_WAITING;
+	return earlier && needs_pool_alone(other) && other->phase != OP_WAITING;
 }
 
 /* The operation that keeps op from starting, or NULL. */
@@ -301,6 +308,7 @@ static enum cleat_code run_verb(struct op *op, struct cleat_error *err)
 		[VERB_OPEN_POOL] = pool_run_open,
 		[VERB_PROBE_POOL] = pool_run_probe,
 		[VERB_RECONCILE] = verb_reconcile,
+		[VERB_EXAMINE_POOL] = doctor_examine_pool,
 	};
 
 	return verbs[op->verb](op, err);

@@ -292,6 +292,7 @@ static enum cleat_code plan_verb(struct op *op, struct cleat_error *err)
 	case CLEAT_VERB_ATTACH:
 		return plan_attach(op, err);
 	case CLEAT_VERB_POOL_SPACE:
+	case VERB_EXAMINE_POOL:
 		return plan_pool(op, err);
 	case CLEAT_VERB_DOCTOR:
 		op->pool = op->e->own;
@@ -309,7 +310,7 @@ static enum cleat_code plan_verb(struct op *op, struct cleat_error *err)
 
 enum cleat_code plan(struct op *op, struct cleat_error *err)
 {
-	struct pool *inner = op->verb >= CLEAT_VERB_COUNT ? op->pool : NULL;
+	struct pool *inner = op->verb >= CLEAT_VERB_COUNT && op->verb != VERB_EXAMINE_POOL ? op->pool : NULL;
 
 	op->resource_count = 0;
 	op->id[0] = '\0';

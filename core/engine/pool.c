@@ -326,7 +326,7 @@ static enum cleat_code scan(struct pool *p, struct cleat_error *err)
 	return CLEAT_OK;
 }
 
-static bool key_in_use(const char *key, void *arg)
+bool pool_key_in_use(const char *key, void *arg)
 {
 	struct pool *p = arg;
 	char id[CLEAT_ID_MAX_BYTES + 1];
@@ -409,7 +409,7 @@ static enum cleat_code open_all(struct op *op, struct cleat_error *err)
 	cleat_op_step(handle, "recover", OPEN_LIMIT_MS);
 	if (recover_pool_mounts(op, p, err))
 		return err->code;
-	if (p->backend->recover && p->backend->recover(p->instance, key_in_use, report_recovered, p, err))
+	if (p->backend->recover && p->backend->recover(p->instance, pool_key_in_use, report_recovered, p, err))
 		return err->code;
 	cleat_op_step(handle, "read records", SCAN_LIMIT_MS);
 	return scan(p, err);

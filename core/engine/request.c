@@ -220,13 +220,13 @@ enum cleat_code request_check(struct cleat_engine *e, const struct cleat_request
 	const int verb = (int)req->verb;
 
 	(void)e;
-	if (verb <= 0 || verb >= CLEAT_VERB_COUNT)
+	if (verb <= 0 || (verb >= CLEAT_VERB_COUNT && verb != VERB_EXAMINE_POOL))
 		return cleat_error_set(err, CLEAT_UNIMPLEMENTED, "no such operation: %d", verb);
 	if (check_sizes(req, err) || check_modes(req, err))
 		return err->code;
 	if (check_name("scope", req->scope, CLEAT_SCOPE_MAX_BYTES, true, err) || check_labels(req->labels, err))
 		return err->code;
-	if (names_a_volume(req->verb) && check_ref("volume", req->volume, err))
+	if (verb < CLEAT_VERB_COUNT && names_a_volume(req->verb) && check_ref("volume", req->volume, err))
 		return err->code;
 	switch (req->verb) {
 	case CLEAT_VERB_GROUP_SNAPSHOT:

@@ -123,6 +123,17 @@ static enum cleat_code fault_recover(void *pool, bool (*in_use)(const char *key,
 	return cleat_rules_after("recover", code, err);
 }
 
+static enum cleat_code fault_leftovers(void *pool, bool (*in_use)(const char *key, void *arg),
+				       cleat_report_fn report, void *arg, struct cleat_error *err)
+{
+	struct fault_pool *p = pool;
+	enum cleat_code code = cleat_rules_before("leftovers", NULL, err);
+
+	if (code == CLEAT_OK)
+		code = p->inner->leftovers(p->pool, in_use, report, arg, err);
+	return cleat_rules_after("leftovers", code, err);
+}
+
 /* ---- volumes ------------------------------------------------------------------------------------------ */
 
 /* Hands the backend's record on, or drops it when its answer is to be lost. */
@@ -360,6 +371,7 @@ static void wrap_table(size_t place)
 	WRAP_SLOT(t, space);
 	WRAP_SLOT(t, scan);
 	WRAP_SLOT(t, recover);
+	WRAP_SLOT(t, leftovers);
 	WRAP_SLOT(t, create);
 	WRAP_SLOT(t, adopt);
 	WRAP_SLOT(t, update);

@@ -91,6 +91,9 @@ enum cleat_code cleat_pooldir_sweep(const struct cleat_pooldir *dir,
 				    enum cleat_code (*remove)(int parent_fd, const char *name, void *arg, struct cleat_error *err),
 				    void *remove_arg, cleat_report_fn report, void *report_arg, struct cleat_error *err)
 	CLEAT_MUST_CHECK;
+/* Reports what the sweep would remove, and changes nothing. */
+enum cleat_code cleat_pooldir_leftovers(const struct cleat_pooldir *dir, cleat_report_fn report, void *report_arg,
+					struct cleat_error *err) CLEAT_MUST_CHECK;
 /* Pool keys that cleat_pooldir_open() reads: path, init; for a backend's pool_params table: put these first. */
 #define CLEAT_POOLDIR_PARAMS                                                                                            \
 	{ "path", CLEAT_PARAM_PATH, NULL, NULL, NULL, 0, 0,                                                             \

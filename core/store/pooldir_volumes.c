@@ -406,3 +406,30 @@ enum cleat_code cleat_pooldir_sweep(const struct cleat_pooldir *dir,
 		code = cleat_sys_list(dir->trash_fd, ".", sweep_entry, &trash, err);
 	return code;
 }
+
+struct leftovers {
+	const char *room; /* for the report */
+	cleat_report_fn report;
+	void *report_arg;
+};
+
+static bool report_entry(const char *name, unsigned char type, void *arg)
+{
+	const struct leftovers *l = arg;
+	char line[256];
+
+	(void)type;
+	snprintf(line, sizeof(line), "%s '%.*s' is left", l->room, ROOM_NAME_BYTES, name);
+	l->report(line, l->report_arg);
+	return true;
+}
+
+enum cleat_code cleat_pooldir_leftovers(const struct cleat_pooldir *dir, cleat_report_fn report,
+					void *report_arg, struct cleat_error *err)
+{
+	struct leftovers attempts = { "unfinished creation or change", report, report_arg };
+	struct leftovers trash = { "unfinished deletion", report, report_arg };
+	enum cleat_code code = cleat_sys_list(dir->new_fd, ".", report_entry, &attempts, err);
+
+	return code ? code : cleat_sys_list(dir->trash_fd, ".", report_entry, &trash, err);
+}

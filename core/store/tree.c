@@ -459,6 +459,15 @@ static enum cleat_code remove_swept(int parent_fd, const char *name, void *arg, 
 	return r->t->medium->remove(r->t, parent_fd, name, err);
 }
 
+enum cleat_code cleat_tree_leftovers(void *pool, bool (*in_use)(const char *key, void *arg),
+				     cleat_report_fn report, void *arg, struct cleat_error *err)
+{
+	const struct cleat_tree *t = pool;
+
+	(void)in_use;
+	return cleat_pooldir_leftovers(&t->dir, report, arg, err);
+}
+
 enum cleat_code cleat_tree_recover(void *pool, bool (*in_use)(const char *key, void *arg),
 				   cleat_report_fn report, void *arg, struct cleat_error *err)
 {

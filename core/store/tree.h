@@ -104,6 +104,8 @@ enum cleat_code cleat_tree_probe(void *pool, struct cleat_error *err);
 unsigned cleat_tree_capabilities(void *pool);
 enum cleat_code cleat_tree_space(void *pool, struct cleat_pool_space *out, struct cleat_error *err);
 enum cleat_code cleat_tree_scan(void *pool, cleat_scan_fn fn, void *arg, struct cleat_error *err);
+enum cleat_code cleat_tree_leftovers(void *pool, bool (*in_use)(const char *key, void *arg), cleat_report_fn report, void *arg,
+				     struct cleat_error *err);
 enum cleat_code cleat_tree_recover(void *pool, bool (*in_use)(const char *key, void *arg), cleat_report_fn report, void *arg,
 				   struct cleat_error *err);
 enum cleat_code cleat_tree_create(void *pool, struct cleat_op *op, const struct cleat_record *rec,

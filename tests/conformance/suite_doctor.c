@@ -2,6 +2,7 @@
  * nothing where all is well. */
 #include "suite.h"
 
+#include <sys/stat.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -42,6 +43,16 @@ static void finds_nothing(struct world *w)
 		print_message("found: %s: %s\n", res.findings[i].subject, res.findings[i].problem);
 	assert_int_equal(res.finding_count, 0);
 	cleat_engine_result_done(&res);
+}
+
+/* The finding whose problem holds these words. */
+static const struct cleat_finding *about_problem(const struct cleat_result *res, const char *words)
+{
+	for (size_t i = 0; i < res->finding_count; i++)
+		if (strstr(res->findings[i].problem, words))
+			return &res->findings[i];
+	fail_msg("nothing is said about '%s'", words);
+	return NULL;
 }
 
 static void test_doctor__finds_nothing_where_all_is_well(void **state)
@@ -110,6 +121,33 @@ static void test_doctor__releases_what_a_dead_holder_left(void **state)
 	world_tidy(w);
 }
 
+/* What a killed creation leaves is told, and taken away when that is asked for, without a restart. */
+static void test_doctor__takes_away_what_was_cut_off(void **state)
+{
+	struct world *w = *state;
+	struct cleat_result res;
+	char path[512];
+
+	world_open(w);
+	ok_create(w, "db", NULL);
+	volume_path(w, POOL "/db", "", path);
+	char *cut = strstr(path, "/volumes/");
+	assert_non_null(cut);
+	strcpy(cut, "/new/cutoff.attempt");
+	assert_int_equal(mkdir(path, 0700), 0);
+	res = examine(w, false);
+	const struct cleat_finding *f = about_problem(&res, "cutoff.attempt");
+	assert_true(f->fixable && !f->fixed);
+	cleat_engine_result_done(&res);
+	assert_int_equal(access(path, F_OK), 0);
+	res = examine(w, true);
+	assert_true(about_problem(&res, "cutoff.attempt")->fixed);
+	cleat_engine_result_done(&res);
+	assert_int_not_equal(access(path, F_OK), 0);
+	finds_nothing(w);
+	world_tidy(w);
+}
+
 static void test_doctor__leaves_to_people_what_may_cost_data(void **state)
 {
 	struct world *w = *state;
@@ -142,6 +180,7 @@ const struct suite_case suite_doctor[] = {
 	CASE(test_doctor__finds_nothing_where_all_is_well, IN_QUICK, 0, 0),
 	CASE(test_doctor__releases_what_is_no_longer_mounted, NEEDS_BARE, 0, 0),
 	CASE(test_doctor__releases_what_a_dead_holder_left, NEEDS_BARE, 0, 0),
+	CASE(test_doctor__takes_away_what_was_cut_off, NEEDS_BARE, 0, 0),
 	CASE(test_doctor__leaves_to_people_what_may_cost_data, 0, 0, 0),
 	{ 0 },
 };

@@ -107,6 +107,7 @@ const struct cleat_backend cleat_backend_btrfs = {
 	.space = cleat_tree_space,
 	.scan = cleat_tree_scan,
 	.recover = cleat_tree_recover,
+	.leftovers = cleat_tree_leftovers,
 	.create = cleat_tree_create,
 	.adopt = cleat_tree_adopt,
 	.update = cleat_tree_update,

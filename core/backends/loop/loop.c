@@ -215,6 +215,7 @@ const struct cleat_backend cleat_backend_loop = {
 	.space = loop_space,
 	.scan = scan,
 	.recover = loop_recover,
+	.leftovers = loop_leftovers,
 	.create = loop_create,
 	.adopt = loop_adopt,
 	.update = update,

@@ -203,6 +203,8 @@ bool loop_find_mount(void *pool, const struct cleat_mount_entry *entry,
 		     char key_out[CLEAT_KEY_MAX_BYTES + 1]);
 enum cleat_code loop_recover(void *pool, bool (*in_use)(const char *key, void *arg), cleat_report_fn report,
 			     void *arg, struct cleat_error *err);
+enum cleat_code loop_leftovers(void *pool, bool (*in_use)(const char *key, void *arg), cleat_report_fn report,
+			     void *arg, struct cleat_error *err);
 
 /* group.c */
 

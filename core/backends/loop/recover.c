@@ -17,6 +17,7 @@ struct recovery {
 	bool (*in_use)(const char *key, void *arg);
 	cleat_report_fn report;
 	void *arg;
+	bool only_look;
 	/* The device that is looked at. */
 	const struct cleat_loop *loop;
 	ino_t image_ino;
@@ -84,11 +85,13 @@ static bool is_of_device(const struct cleat_mount_entry *entry, void *arg)
 
 static void free_one(const struct recovery *r)
 {
-	bool freed = cleat_sys_loop_detach(r->loop->path, NULL) == CLEAT_OK;
+	const bool freed = !r->only_look && cleat_sys_loop_detach(r->loop->path, NULL) == CLEAT_OK;
 	char line[160];
 
 	snprintf(line, sizeof(line), "%s, which holds volume '%s' for nobody, %s", r->loop->path, r->key,
-		 freed ? "freed" : "cannot be freed");
+		 r->only_look ? "is left"
+		 : freed      ? "freed"
+			      : "cannot be freed");
 	tell(r, line);
 }
 
@@ -128,4 +131,16 @@ enum cleat_code loop_recover(void *arg, bool (*in_use)(const char *key, void *ar
 	if (!code)
 		code = cleat_sys_loop_each(free_unused, &r, err);
 	return code;
+}
+
+enum cleat_code loop_leftovers(void *arg, bool (*in_use)(const char *key, void *arg), cleat_report_fn report,
+			       void *report_arg, struct cleat_error *err)
+{
+	struct loop_pool *pool = arg;
+	struct recovery r = {
+		.pool = pool, .in_use = in_use, .report = report, .arg = report_arg, .only_look = true
+	};
+	enum cleat_code code = cleat_pooldir_leftovers(&pool->dir, report, report_arg, err);
+
+	return code ? code : cleat_sys_loop_each(free_unused, &r, err);
 }

@@ -188,6 +188,9 @@ struct cleat_backend {
 	 * node still has the volume staged or published. */
 	enum cleat_code (*recover)(void *pool, bool (*in_use)(const char *key, void *arg), cleat_report_fn report, void *arg,
 				   struct cleat_error *err);
+	/* One line per thing that recover would take away now, changing nothing.  Called while no other operation runs on the pool. */
+	enum cleat_code (*leftovers)(void *pool, bool (*in_use)(const char *key, void *arg), cleat_report_fn report, void *arg,
+				     struct cleat_error *err);
 
 	/* -- volumes -- */
 
