@@ -223,8 +223,8 @@ int run_lab_need(void)
 
 const char *run_lab_join(const struct run_lab *lab, const char *name)
 {
-	static char paths[16][256];
-	static unsigned next;
+	static _Thread_local char paths[16][256];
+	static _Thread_local unsigned next;
 	char *path = paths[next++ % CLEAT_COUNT(paths)];
 
 	snprintf(path, sizeof(paths[0]), "%s/%s", lab->path, name);
@@ -242,8 +242,8 @@ void run_lab_write(const struct run_lab *lab, const char *name, const char *text
 
 const char *run_lab_read(const struct run_lab *lab, const char *name)
 {
-	static char texts[4][65536];
-	static unsigned next;
+	static _Thread_local char texts[4][65536];
+	static _Thread_local unsigned next;
 	char *text = texts[next++ % CLEAT_COUNT(texts)];
 	FILE *f = fopen(run_lab_join(lab, name), "re");
 	size_t n = f ? fread(text, 1, sizeof(texts[0]) - 1, f) : 0;

@@ -19,6 +19,7 @@ struct run_lab {
 	int fds_before;
 };
 
+#define RUN_TEST(test) cmocka_unit_test_setup_teardown(test, run_lab_setup, run_lab_teardown)
 /* Setup and teardown of cmocka; the teardown removes tasks that a failed test has left, and fails when
  * anything is left over. */
 int run_lab_setup(void **state);
