@@ -153,6 +153,7 @@ static void check_rebuilt(struct world *w, const char *id, const char *t)
 	struct cleat_request del = req_for(CLEAT_VERB_DELETE, id);
 
 	world_open(w);
+	assert_true(reported(w, t)); /* it says what it found */
 	assert_int_equal(count_claims(w, id), 1);
 	assert_true(has_file(t, "f", 50000, 1));
 	refused(w, &del, CLEAT_FAILED_PRECONDITION, t);
@@ -227,6 +228,7 @@ static void test_restart__claims_whose_mount_went_are_stale(void **state)
 	assert_int_equal(cleat_claim_list(w->e, NULL, NULL, 0, &list, NULL), CLEAT_OK);
 	for (size_t i = 0; i < list.count; i++)
 		assert_int_equal(list.items[i].state, CLEAT_CLAIM_STALE);
+	assert_true(list.count || reported(w, t));
 	cleat_claim_list_done(&list);
 	ok_publish(w, POOL "/db", "t", t);
 	assert_true(is_mounted(t));

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,11 +90,26 @@ int world_teardown(void **state)
 	return 0;
 }
 
+/* Lines come from every thread that opens a pool. */
+static pthread_mutex_t report_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static void add_report(const char *line, void *arg)
 {
 	struct world *w = arg;
 
+	pthread_mutex_lock(&report_lock);
 	cleat_buf_addf(&w->report, "%s\n", line);
+	pthread_mutex_unlock(&report_lock);
+}
+
+bool reported(struct world *w, const char *words)
+{
+	pthread_mutex_lock(&report_lock);
+	const bool found = strstr(cleat_buf_text(&w->report), words) != NULL;
+	pthread_mutex_unlock(&report_lock);
+	if (!found)
+		print_message("reported: %s", cleat_buf_text(&w->report));
+	return found;
 }
 
 static void set(struct cleat_kvs *kvs, const char *key, const char *value)

@@ -51,6 +51,8 @@ void world_open(struct world *w);
 /* As world_open(), but expects the engine not to open; the code and text are those given. */
 void world_open_refused(struct world *w, enum cleat_code code, const char *words);
 void world_close(struct world *w);
+/* Whether the last start said so in one of its lines; shows them when not. */
+bool reported(struct world *w, const char *words);
 /* The engine's configuration over this world, for tests that open engines of their own.  Free with
  * config_done(). */
 struct world_config {

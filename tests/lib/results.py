@@ -19,6 +19,13 @@ CASE = re.compile(r"^\[ +(OK|FAILED|SKIPPED|ERROR) +\] (\w+)\s*$", re.MULTILINE)
 REASON = re.compile(r"(?:SKIPPED BECAUSE|[Ss]kip(?:ped)?): *(.+)")
 
 
+def reason_in(output):
+    """Why something was skipped: what was said last, in the usual words or else in any."""
+    reasons = REASON.findall(output)
+    lines = [line for line in output.splitlines() if line.strip() and not line.startswith("[")]
+    return reasons[-1] if reasons else lines[-1].strip() if lines else "no reason given"
+
+
 class Tally:
     def __init__(self):
         self.passed = 0
@@ -35,16 +42,16 @@ class Tally:
         self.passed += passed
         self.failed += [f"{name}/{case}" for case in failed]
         for case in skipped:
-            reasons = REASON.findall(output[: output.find(f"SKIPPED ] {case}")])
-            self.skipped.append((f"{name}/{case}", reasons[-1] if reasons else "no reason given"))
+            # From where the test began to its verdict.
+            until = output[: output.find(f"SKIPPED ] {case}")]
+            self.skipped.append((f"{name}/{case}", reason_in(until[until.rfind("[ RUN ") :])))
         return passed + len(failed) + len(skipped), len(failed)
 
     def add(self, name, verdict, output):
         """verdict: pass, fail or skip, of the whole program."""
         count, failed = self.add_cases(name, output)
         if verdict == "skip":
-            reasons = REASON.findall(output)
-            self.skipped.append((name, reasons[-1] if reasons else "no reason given"))
+            self.skipped.append((name, reason_in(output)))
         elif verdict == "fail" and failed == 0:
             self.failed.append(name)
         elif count == 0:
