@@ -25,9 +25,11 @@ enum cleatd_key_type {
 	CLEATD_KEY_SOCKET,  /* char *: absolute, at most 107 bytes */
 	CLEATD_KEY_PATHS,   /* char **: a list of absolute paths, NULL-terminated */
 	CLEATD_KEY_ADDRESS, /* char *: host:port */
+	CLEATD_KEY_DRIVER,  /* char *: a CSI plugin's name */
 	CLEATD_KEY_BOOL,    /* bool */
 	CLEATD_KEY_MODE,    /* mode_t: octal permissions */
 	CLEATD_KEY_THREADS, /* unsigned: 1..64 */
+	CLEATD_KEY_COUNT,   /* unsigned: 0..65535 */
 	CLEATD_KEY_LEVEL,   /* enum cleat_log_level */
 	CLEATD_KEY_FORMAT,  /* enum cleat_log_format */
 };
@@ -61,6 +63,12 @@ struct cleatd_config {
 	char *listen_cert;
 	char *listen_key;
 	char *listen_client_ca;
+	char *csi_socket; /* NULL: CSI is not served */
+	mode_t csi_mode;
+	char *csi_driver_name;
+	unsigned csi_max_volumes;
+	bool csi_attach;
+	bool csi_local_multi_node;
 	struct cleat_pool_config *pools;
 	size_t pool_count;
 };

@@ -1,8 +1,10 @@
 /* doors.c - see doors.h. */
 #include "cleatd/doors.h"
 
+#include "cleat_csi.descset.h"
 #include "cleat_volumes.descset.h"
 #include "cleatd/tls.h"
+#include "csi/csi.h"
 #include "rt/activation.h"
 #include "rt/health.h"
 #include "rt/reflection.h"
@@ -24,6 +26,7 @@ struct cleatd_doors {
 	struct cleat_rpc_health *health;
 	struct cleat_rpc_reflection *reflection;
 	struct cleat_service *volumes;
+	struct cleat_csi *csi; /* NULL: not served */
 };
 
 /* The core writes to stderr by itself; its lines belong into the log like all others. */
@@ -87,6 +90,62 @@ enum cleat_code cleatd_doors_check(const struct cleatd_config *config, struct cl
 	return cleatd_tls_check(config, err);
 }
 
+/* ---- CSI ---- */
+
+static int activated_csi_fd(void)
+{
+	static const char *const names[] = { "cleat-csi", "cleatd-csi.socket" };
+	int fd = -1;
+
+	for (size_t i = 0; i < CLEAT_COUNT(names) && fd < 0; i++)
+		fd = cleat_rpc_activation_fd(names[i]);
+	return fd;
+}
+
+static enum cleat_code add_csi_role(struct cleatd_doors *d, const struct cleatd_config *config,
+				    struct cleat_engine *engine, struct cleat_rpc_role **role_out,
+				    struct cleat_error *err)
+{
+	const struct cleat_csi_config csi = {
+		.driver_name = config->csi_driver_name,
+		.max_volumes = config->csi_max_volumes,
+		.attach = config->csi_attach,
+		.local_multi_node = config->csi_local_multi_node,
+	};
+
+	if (cleat_csi_new(engine, d->server, &csi, &d->csi, err) ||
+	    cleat_rpc_reflection_add_set(d->reflection, cleat_csi_descset, cleat_csi_descset_len, err) ||
+	    cleat_rpc_role_new(d->server, "csi", role_out, err) || cleat_csi_add(d->csi, *role_out, err) ||
+	    cleat_rpc_health_add(d->health, *role_out, err) ||
+	    cleat_rpc_reflection_add(d->reflection, *role_out, err))
+		return err->code;
+	return CLEAT_OK;
+}
+
+/* A socket of its own, with CSI and nothing else. */
+static enum cleat_code listen_csi(struct cleatd_doors *d, const struct cleatd_config *config,
+				  struct cleat_engine *engine, struct cleat_error *err)
+{
+	struct cleat_rpc_unix where = { .path = config->csi_socket, .mode = config->csi_mode };
+	struct cleat_rpc_admission who = { 0 };
+	int fd = activated_csi_fd();
+
+	if (fd < 0 && !config->csi_socket)
+		return CLEAT_OK;
+	if (add_csi_role(d, config, engine, &who.role, err)) {
+		if (fd >= 0)
+			close(fd);
+		return err->code;
+	}
+	if (fd >= 0)
+		return cleat_rpc_listen_fd(d->server, fd, &who, err);
+	if (find_group(config, &where, err) || cleat_rpc_listen_unix(d->server, &where, &who, err))
+		return err->code;
+	cleat_log_kv(CLEAT_LOG_INFO, "serving CSI", "socket", config->csi_socket, "driver",
+		     config->csi_driver_name);
+	return CLEAT_OK;
+}
+
 /* The socket that a service manager opened for us, under the name our unit gives it, or the unit's own, or
  * none. */
 static int activated_fd(void)
@@ -147,10 +206,10 @@ static enum cleat_code listen_tls(struct cleatd_doors *d, const struct cleatd_co
 
 static void set_health(struct cleatd_doors *d, bool serving)
 {
-	static const char *const names[] = { "", CLEAT_SERVICE_NAME };
+	const char *const names[] = { "", CLEAT_SERVICE_NAME, CLEAT_CSI_IDENTITY_NAME };
 	struct cleat_error err = CLEAT_ERROR_INIT;
 
-	for (size_t i = 0; i < CLEAT_COUNT(names); i++)
+	for (size_t i = 0; i < CLEAT_COUNT(names) - !d->csi; i++)
 		if (cleat_rpc_health_set(d->health, names[i], serving, &err))
 			cleat_log_kv(CLEAT_LOG_WARN, "health status not set", "error", err.msg);
 }
@@ -160,6 +219,7 @@ static void free_doors(struct cleatd_doors *d)
 {
 	cleat_rpc_server_free(d->server);
 	cleat_service_free(d->volumes);
+	cleat_csi_free(d->csi);
 	cleat_rpc_health_free(d->health);
 	cleat_rpc_reflection_free(d->reflection);
 	free(d);
@@ -173,7 +233,8 @@ enum cleat_code cleatd_doors_open(const struct cleatd_config *config, struct cle
 	if (!d)
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
 	gpr_set_log_function(log_core);
-	if (make_services(d, engine, err) || listen_unix(d, config, err) || listen_tls(d, config, err) ||
+	if (make_services(d, engine, err) || listen_csi(d, config, engine, err) ||
+	    listen_unix(d, config, err) || listen_tls(d, config, err) ||
 	    cleat_rpc_server_start(d->server, err)) {
 		free_doors(d);
 		return err->code;

@@ -37,6 +37,18 @@ const struct cleatd_key cleatd_config_keys[] = {
 	{ "listen.key", CLEATD_KEY_PATH, AT(listen_key), NULL, false, "The certificate's private key, PEM." },
 	{ "listen.client_ca", CLEATD_KEY_PATH, AT(listen_client_ca), NULL, false,
 	  "Authorities whose client certificates are accepted, PEM." },
+	{ "csi.socket", CLEATD_KEY_SOCKET, AT(csi_socket), "(CSI is not served)", false,
+	  "Unix socket on which CSI is served; CSI_ENDPOINT in the environment goes before it." },
+	{ "csi.mode", CLEATD_KEY_MODE, AT(csi_mode), "0660", false,
+	  "Permissions of the CSI socket; its group is socket.group." },
+	{ "csi.driver_name", CLEATD_KEY_DRIVER, AT(csi_driver_name), "csi.cleat", false,
+	  "The plugin's name, by which Kubernetes knows it." },
+	{ "csi.max_volumes", CLEATD_KEY_COUNT, AT(csi_max_volumes), "0", false,
+	  "Most volumes that may be attached to this node; 0 for no limit." },
+	{ "csi.attach", CLEATD_KEY_BOOL, AT(csi_attach), "true", false,
+	  "Ask for ControllerPublishVolume, so that a volume is known to be one node's." },
+	{ "csi.local_multi_node", CLEATD_KEY_BOOL, AT(csi_local_multi_node), "false", false,
+	  "Take the MULTI_NODE_ access modes for volumes of this node only: its tasks may share them." },
 	{ NULL, CLEATD_KEY_TEXT, 0, NULL, false, NULL },
 };
 
@@ -61,9 +73,11 @@ const char *cleatd_key_type_text(enum cleatd_key_type type)
 		[CLEATD_KEY_SOCKET] = "an absolute path of at most 107 bytes",
 		[CLEATD_KEY_PATHS] = "a list of absolute paths",
 		[CLEATD_KEY_ADDRESS] = "host:port",
+		[CLEATD_KEY_DRIVER] = "2 to 63 characters of [A-Za-z0-9.-], a letter first and last",
 		[CLEATD_KEY_BOOL] = "true or false",
 		[CLEATD_KEY_MODE] = "octal permissions, 0000 to 0777",
 		[CLEATD_KEY_THREADS] = "a number from 1 to 64",
+		[CLEATD_KEY_COUNT] = "a number from 0 to 65535",
 		[CLEATD_KEY_LEVEL] = "debug, info, warn or error",
 		[CLEATD_KEY_FORMAT] = "text or json",
 	};
@@ -99,6 +113,18 @@ static bool is_address(const char *value)
 	const char *colon = strrchr(value, ':');
 
 	return colon && colon != value && strlen(value) < 256 && !strpbrk(value, " /") && is_port(colon + 1);
+}
+
+static bool is_letter(char c)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+/* csi.md, GetPluginInfo, would take a digit at either end; the tools around CSI do not. */
+static bool is_driver(const char *value)
+{
+	return strlen(value) >= 2 && is_made_of(value, LOWER UPPER ".", 63) && is_letter(value[0]) &&
+	       is_letter(value[strlen(value) - 1]);
 }
 
 static bool put_text(void *at, const char *value, bool acceptable)
@@ -141,6 +167,14 @@ static bool put_threads(unsigned *at, const char *value)
 	return true;
 }
 
+static bool put_count(unsigned *at, const char *value)
+{
+	if (!is_made_of(value, "0123456789", 5) || strtoul(value, NULL, 10) > 65535)
+		return false;
+	*at = (unsigned)strtoul(value, NULL, 10);
+	return true;
+}
+
 static bool put_format(enum cleat_log_format *at, const char *value)
 {
 	if (strcmp(value, "text") == 0)
@@ -169,12 +203,16 @@ bool cleatd_key_put(const struct cleatd_key *key, void *base, const char *value)
 		return put_text(at, value, is_path(value, 107));
 	case CLEATD_KEY_ADDRESS:
 		return put_text(at, value, is_address(value));
+	case CLEATD_KEY_DRIVER:
+		return put_text(at, value, is_driver(value));
 	case CLEATD_KEY_BOOL:
 		return put_bool(at, value);
 	case CLEATD_KEY_MODE:
 		return put_mode(at, value);
 	case CLEATD_KEY_THREADS:
 		return put_threads(at, value);
+	case CLEATD_KEY_COUNT:
+		return put_count(at, value);
 	case CLEATD_KEY_LEVEL:
 		return cleat_log_parse_level(value, at);
 	case CLEATD_KEY_FORMAT:
@@ -211,6 +249,7 @@ bool cleatd_key_equal(const struct cleatd_key *key, const void *a_base, const vo
 		return *(const bool *)a == *(const bool *)b;
 	case CLEATD_KEY_MODE:
 	case CLEATD_KEY_THREADS:
+	case CLEATD_KEY_COUNT:
 	case CLEATD_KEY_LEVEL:
 	case CLEATD_KEY_FORMAT:
 		return *(const unsigned *)a == *(const unsigned *)b;

@@ -6,11 +6,14 @@
 
 #include <argp.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum {
 	OPT_STATE_DIR = 0x100,
 	OPT_RUNTIME_DIR,
 	OPT_SOCKET,
+	OPT_CSI_SOCKET,
 	OPT_NODE,
 	OPT_LOG_LEVEL,
 	OPT_LOG_FORMAT,
@@ -25,6 +28,8 @@ static const struct argp_option option_table[] = {
 	{ "state-dir", OPT_STATE_DIR, "DIR", 0, "What must survive a reboot (/var/lib/cleat)", 0 },
 	{ "runtime-dir", OPT_RUNTIME_DIR, "DIR", 0, "Socket, stages and claims (/run/cleat)", 0 },
 	{ "socket", OPT_SOCKET, "PATH", 0, "Unix socket of the API (<runtime-dir>/cleat.sock)", 0 },
+	{ "csi-socket", OPT_CSI_SOCKET, "PATH", 0,
+	  "Unix socket of CSI (none; CSI_ENDPOINT in the environment does the same)", 0 },
 	{ "node", OPT_NODE, "ID", 0, "This node's id (the host's name)", 0 },
 	{ "log-level", OPT_LOG_LEVEL, "LEVEL", 0, "debug, info, warn or error (info)", 0 },
 	{ "log-format", OPT_LOG_FORMAT, "FORMAT", 0, "text or json (text)", 0 },
@@ -67,6 +72,8 @@ static const char *key_of(int option)
 		return "runtime_dir";
 	case OPT_SOCKET:
 		return "socket.path";
+	case OPT_CSI_SOCKET:
+		return "csi.socket";
 	case OPT_NODE:
 		return "node";
 	case OPT_LOG_LEVEL:
@@ -123,9 +130,26 @@ void cleatd_options_parse(struct cleatd_options *options, int argc, char **argv)
 	argp_parse(&parser, argc, argv, 0, NULL, options);
 }
 
+/* The standard's way to tell a plugin its socket: "unix:///path", or the bare path. */
+static enum cleat_code apply_endpoint(struct cleatd_config *config, struct cleat_error *err)
+{
+	const char *value = getenv("CSI_ENDPOINT");
+	const char *path = value;
+
+	if (!value || !value[0])
+		return CLEAT_OK;
+	if (strncmp(path, "unix:", 5) == 0)
+		path += strncmp(path, "unix://", 7) == 0 ? 7 : 5;
+	if (cleatd_config_set(config, "csi.socket", path, err))
+		return CLEAT_OK;
+	return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "CSI_ENDPOINT: '%s' is not unix:///path", value);
+}
+
 enum cleat_code cleatd_options_apply(const struct cleatd_options *options, struct cleatd_config *config,
 				     struct cleat_error *err)
 {
+	if (apply_endpoint(config, err))
+		return err->code;
 	for (size_t i = 0; i < options->override_count; i++)
 		if (!cleatd_config_set(config, options->overrides[i].key, options->overrides[i].value, err))
 			return err->code;

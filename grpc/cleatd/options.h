@@ -23,7 +23,7 @@ struct cleatd_options {
 
 /* Parses the command line; ends the process with code 2 for a wrong one, 0 for --help and --version. */
 void cleatd_options_parse(struct cleatd_options *options, int argc, char **argv);
-/* Puts the overrides into a configuration. */
+/* Puts CSI_ENDPOINT and the overrides into a configuration. */
 enum cleat_code cleatd_options_apply(const struct cleatd_options *options, struct cleatd_config *config,
 				     struct cleat_error *err) CLEAT_MUST_CHECK;
 

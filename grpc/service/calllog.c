@@ -77,7 +77,7 @@ void cleat_call_log(const struct cleat_rpc_call *call, const struct cleat_rpc_do
 		{ "code", cleat_code_name(done->code) },
 		{ "ms", t.duration },
 		{ "lost", done->lost ? "true" : NULL },
-		{ "error", unless_empty(done->text) },
+		{ "error", note->text && done->text[0] ? note->text : unless_empty(done->text) },
 		{ NULL, NULL },
 	};
 	cleat_log(level, fields, done->code == CLEAT_OK ? "call" : "call failed");

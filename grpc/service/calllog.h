@@ -16,6 +16,7 @@ struct cleat_call_note {
 		     2]; /* as the caller named it, cut to fit; "" without */
 	char id[CLEAT_ID_MAX_BYTES +
 		1]; /* of the volume or snapshot in the answer, where the caller named none; "" without */
+	const char *text; /* static: what the log says instead of the error's text; NULL: that text */
 };
 
 /* Copies what the caller called the volume: "volume", or "pool/name" when a pool is given (neither NULL nor

@@ -65,6 +65,11 @@ static void test_config__empty_gives_defaults(void **state)
 		assert_null(c.target_prefixes);
 		assert_null(c.listen_address);
 		assert_false(c.any_namespace);
+		assert_null(c.csi_socket);
+		assert_string_equal(c.csi_driver_name, "csi.cleat");
+		assert_true(c.csi_attach);
+		assert_false(c.csi_local_multi_node);
+		assert_int_equal(c.csi_max_volumes, 0);
 		assert_int_equal(c.pool_count, 0);
 		cleatd_config_done(&c);
 	}
@@ -80,6 +85,8 @@ static void test_config__every_key_is_read(void **state)
 		"log:\n  level: debug\n  format: json\n"
 		"target_prefixes: [/srv/a, \"/srv/b c\"]\n"
 		"any_namespace: yes\n"
+		"csi: {socket: /r/csi.sock, mode: '0600', driver_name: a.b-c, max_volumes: 7, attach: no,\n"
+		"  local_multi_node: yes}\n"
 		"listen:\n  address: '[::1]:9443'\n  cert: /c\n  key: /k\n  client_ca: /a\n"
 		"pools:\n"
 		"  fast: {backend: loop, path: /srv/cleat, lane_threads: 3}\n"
@@ -102,6 +109,12 @@ static void test_config__every_key_is_read(void **state)
 	assert_string_equal(c.target_prefixes[1], "/srv/b c");
 	assert_null(c.target_prefixes[2]);
 	assert_true(c.any_namespace);
+	assert_string_equal(c.csi_socket, "/r/csi.sock");
+	assert_int_equal(c.csi_mode, 0600);
+	assert_string_equal(c.csi_driver_name, "a.b-c");
+	assert_int_equal(c.csi_max_volumes, 7);
+	assert_false(c.csi_attach);
+	assert_true(c.csi_local_multi_node);
 	assert_string_equal(c.listen_address, "[::1]:9443");
 	assert_string_equal(c.listen_client_ca, "/a");
 	assert_int_equal(c.pool_count, 2);
@@ -187,6 +200,15 @@ static void test_config__wrong_values_are_refused(void **state)
 	EXPECT("log: {format: xml}\n", "f:1: log.format: 'xml' is not text or json\n");
 	EXPECT("node: 'a b'\n", "f:1: node: 'a b' is not 1 to 128 characters of [A-Za-z0-9._-]\n");
 	EXPECT("node: ''\n", "f:1: node: '' is not 1 to 128 characters of [A-Za-z0-9._-]\n");
+	EXPECT("csi: {max_volumes: 65536}\n",
+	       "f:1: csi.max_volumes: '65536' is not a number from 0 to 65535\n");
+	EXPECT("csi: {driver_name: csi.1}\n",
+	       "f:1: csi.driver_name: 'csi.1' is not 2 to 63 characters of [A-Za-z0-9.-], a letter first and "
+	       "last\n");
+	EXPECT("csi: {driver_name: x}\n", "f:1: csi.driver_name: 'x' is not 2 to 63 characters of "
+					  "[A-Za-z0-9.-], a letter first and last\n");
+	EXPECT("csi: {socket: csi.sock}\n",
+	       "f:1: csi.socket: 'csi.sock' is not an absolute path of at most 107 bytes\n");
 	EXPECT("socket:\n  path: "
 	       "/123456789/123456789/123456789/123456789/123456789/123456789/123456789/123456789/"
 	       "123456789/123456789/1234567\n",
