@@ -75,6 +75,11 @@ bool cleat_rpc_call_add_trailer(struct cleat_rpc_call *c, const char *key, const
 bool cleat_rpc_call_wait(struct cleat_rpc_call *c, unsigned n);
 /* Messages that wait to be sent. */
 unsigned cleat_rpc_call_unsent(struct cleat_rpc_call *c);
+/* Bidi, within on_message: no further message is read until cleat_rpc_call_resume(), so that a fast caller is held back by its own window
+ * instead of filling memory.  Every pause needs a resume, also after the answer: the last on_message comes only then. */
+void cleat_rpc_call_pause(struct cleat_rpc_call *c);
+/* From any thread, also when nothing is paused; the call must be held. */
+void cleat_rpc_call_resume(struct cleat_rpc_call *c);
 
 /* ---- what is known ---- */
 

@@ -98,6 +98,26 @@ static void received_request(struct cleat_rpc_call *c)
 	}
 }
 
+/* Parks the reading if on_message asked for it and nobody has resumed it meanwhile. */
+static void read_on(struct cleat_rpc_call *c)
+{
+	int off = RPC_READING_OFF;
+
+	if (!atomic_compare_exchange_strong(&c->reading, &off, RPC_READING_PARKED))
+		want_message(c);
+}
+
+void cleat_rpc_call_pause(struct cleat_rpc_call *c)
+{
+	atomic_store(&c->reading, RPC_READING_OFF);
+}
+
+void cleat_rpc_call_resume(struct cleat_rpc_call *c)
+{
+	if (atomic_exchange(&c->reading, RPC_READING_ON) == RPC_READING_PARKED)
+		want_message(c);
+}
+
 static void received_stream_message(struct cleat_rpc_call *c)
 {
 	const struct rpc_method *m = c->method;
@@ -105,7 +125,7 @@ static void received_stream_message(struct cleat_rpc_call *c)
 	if (c->payload && parse(c)) {
 		m->on_message(m->svc, c, c->request);
 		cleat_pb_arena_reset(&c->arena);
-		want_message(c);
+		read_on(c);
 		return;
 	}
 	m->on_message(m->svc, c, NULL);

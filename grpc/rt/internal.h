@@ -113,6 +113,12 @@ struct rpc_out {
 
 /* Lives while anything refers to it: `refs` counts one per operation in flight, one for a place in the queue
  * and one while `users` is not 0.  `users` counts the handler that runs and the holds. */
+enum rpc_reading {
+	RPC_READING_ON,
+	RPC_READING_OFF, /* a pause was asked for by on_message, which still runs */
+	RPC_READING_PARKED, /* the next read waits for the resume */
+};
+
 struct cleat_rpc_call {
 	struct rpc_op on_new, on_message, on_close, on_sent, on_turn;
 	atomic_uint refs, users;
@@ -130,6 +136,7 @@ struct cleat_rpc_call {
 	struct cleat_rpc_call *next_queued;
 	char *unknown_method; /* what the caller asked for, when method is NULL; owned */
 
+	atomic_int reading; /* enum rpc_reading, of a bidi call */
 	int close_flag; /* written by the core */
 	atomic_bool cancelled;
 	void *data;
