@@ -1,6 +1,6 @@
 # cleat_proto_library(): C messages, and optionally an embedded descriptor set, from .proto files.
 #
-#   cleat_proto_library(<target> PROTOS <file>... [IMPORT_DIRS <dir>...] [DESCRIPTOR_SET <name>])
+#   cleat_proto_library(<target> PROTOS <file>... [DESCRIBED <file>...] [IMPORT_DIRS <dir>...] [DESCRIPTOR_SET <name>])
 #
 # PROTOS are named relative to the first import directory that has them; the tree's own proto/ folder is
 # always the first one.  Everything generated goes below <build>/proto, keeps its relative name, and is
@@ -12,6 +12,8 @@
 # DESCRIPTOR_SET <name> makes protoc write the files with all they import as one FileDescriptorSet and embeds
 # it; "<name>.descset.h" then declares `extern const unsigned char <name>_descset[]` and
 # `extern const size_t <name>_descset_len`, ready for cleat_rpc_reflection_add().
+#
+# DESCRIBED files are only in the descriptor set: for services that protoc-c cannot make C of.
 #
 # protoc-c 1.4 knows no proto3 `optional`: write a oneof with one member, which is the same on the wire.
 include_guard(GLOBAL)
@@ -33,7 +35,7 @@ function(cleat_proto_find out name)
 endfunction()
 
 function(cleat_proto_library target)
-  cmake_parse_arguments(ARG "" "DESCRIPTOR_SET" "PROTOS;IMPORT_DIRS" ${ARGN})
+  cmake_parse_arguments(ARG "" "DESCRIPTOR_SET" "PROTOS;DESCRIBED;IMPORT_DIRS" ${ARGN})
   set(out_dir ${CMAKE_BINARY_DIR}/proto)
   set(embed ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/embed.cmake)
   set(dirs ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../proto ${ARG_IMPORT_DIRS} ${CLEAT_WKT_DIR})
@@ -54,10 +56,15 @@ function(cleat_proto_library target)
       DEPENDS ${input} COMMENT "protoc-c ${proto}" VERBATIM)
     list(APPEND sources ${made})
   endforeach()
+  foreach(proto ${ARG_DESCRIBED})
+    cleat_proto_find(input ${proto} ${dirs})
+    list(APPEND inputs ${input})
+  endforeach()
   if(ARG_DESCRIPTOR_SET)
     set(stem ${out_dir}/${ARG_DESCRIPTOR_SET})
     add_custom_command(OUTPUT ${stem}.descset
       COMMAND ${CLEAT_PROTOC} --descriptor_set_out=${stem}.descset --include_imports ${includes} ${ARG_PROTOS}
+              ${ARG_DESCRIBED}
       DEPENDS ${inputs} COMMENT "protoc ${ARG_DESCRIPTOR_SET}.descset" VERBATIM)
     add_custom_command(OUTPUT ${stem}.descset.c ${stem}.descset.h
       COMMAND ${CMAKE_COMMAND} -DIN=${stem}.descset -DOUT=${stem}.descset -DNAME=${ARG_DESCRIPTOR_SET}_descset

@@ -87,9 +87,12 @@ enum cleat_code run_limits_check(const struct run_spec *spec, struct cleat_error
 	return code;
 }
 
-/* JSON numbers of this library end at 2^63-1; as a limit that is as good as none. */
+/* Numbers of this library end at 2^63-1; the runtime reads those that stand for none at all as strtoull(3)
+ * does. */
 static json_t *value(uint64_t limit)
 {
+	if (limit == UINT64_MAX)
+		return json_integer(-1);
 	return json_integer(limit > INT64_MAX ? INT64_MAX : (json_int_t)limit);
 }
 

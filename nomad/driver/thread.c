@@ -1,0 +1,54 @@
+/* thread.c - see thread.h. */
+#include "driver/thread.h"
+
+#include <signal.h>
+#include <time.h>
+
+#define STACK_BYTES (256 * 1024)
+
+enum cleat_code driver_thread(void *(*run)(void *arg), void *arg, pthread_t *thread_out,
+			      struct cleat_error *err)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	if (!thread_out)
+		pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int e = pthread_create(&thread, &attr, run, arg);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	if (e)
+		return cleat_error_errno(err, e, "start a thread");
+	if (thread_out)
+		*thread_out = thread;
+	return CLEAT_OK;
+}
+
+void driver_cond_init(pthread_cond_t *c)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(c, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+void driver_cond_wait_ms(pthread_cond_t *c, pthread_mutex_t *lock, int64_t ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += (ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_cond_timedwait(c, lock, &until);
+}
