@@ -265,6 +265,8 @@ enum cleat_code pool_key_take(struct pool *p, const struct cleat_record *wish, c
 /* The creation is done: the next one of that name is another. */
 void pool_key_done(struct pool *p, const struct cleat_record *stored);
 void pool_make_id(const struct pool *p, const char *key, char id[CLEAT_ID_MAX_BYTES + 1]);
+/* File system of volumes that name none; "" where they are directories. */
+const char *pool_default_fs(const struct pool *p);
 void pool_state_fill(const struct pool *p, struct cleat_pool_state *out); /* with the lock */
 /* Replaces the indexed record after the backend stored it. */
 enum cleat_code pool_put(struct pool *p, struct cleat_record *rec, struct cleat_error *err);

@@ -517,6 +517,16 @@ static void count_operations(const struct pool *p, struct cleat_pool_state *out)
 	}
 }
 
+const char *pool_default_fs(const struct pool *p)
+{
+	if (!p->backend->uses_fs)
+		return "";
+	for (const struct cleat_param *param = p->backend->pool_params; param && param->key; param++)
+		if (strcmp(param->key, "fs") == 0)
+			return cleat_param_text(p->backend->pool_params, &p->cfg.config, "fs");
+	return "ext4";
+}
+
 void pool_state_fill(const struct pool *p, struct cleat_pool_state *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -525,6 +535,7 @@ void pool_state_fill(const struct pool *p, struct cleat_pool_state *out)
 	snprintf(out->uuid, sizeof(out->uuid), "%s", p->id.uuid);
 	snprintf(out->backend, sizeof(out->backend), "%s", p->backend_name);
 	snprintf(out->reason, sizeof(out->reason), "%s", p->phase == POOL_OPENING ? "still opening" : p->reason);
+	snprintf(out->fs, sizeof(out->fs), "%s", pool_default_fs(p));
 	out->shared = p->id.shared;
 	out->online = p->phase == POOL_ONLINE;
 	out->opening = p->phase == POOL_OPENING;

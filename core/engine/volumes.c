@@ -56,10 +56,7 @@ static const char *wished_fs(const struct op *op)
 		return "";
 	if (fs)
 		return fs;
-	for (const struct cleat_param *param = p->backend->pool_params; param && param->key; param++)
-		if (strcmp(param->key, "fs") == 0)
-			return cleat_param_text(p->backend->pool_params, &p->cfg.config, "fs");
-	return "ext4";
+	return pool_default_fs(p);
 }
 
 static enum cleat_code check_params(const struct op *op, const struct cleat_fs *fs, struct cleat_error *err)

@@ -1,6 +1,7 @@
 /* controller.c - volumes made, deleted, attached, grown and changed. */
 #include "csi/internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The volume that a verb gave back. */
@@ -35,6 +36,7 @@ struct wish {
 	struct cleat_pool_state pool;
 	uint64_t bytes, limit_bytes;
 	const char *source; /* "" or an id */
+	char fs[16];	    /* that it will have, unless a parameter says otherwise; "" for a directory */
 };
 
 static void wish_done(struct wish *w)
@@ -59,12 +61,11 @@ static enum cleat_code agree(const struct csi_access *a, const struct csi_access
 /* fs_type of the capabilities is the parameter fs by another name. */
 static enum cleat_code take_fs(struct wish *w, const char *fs_type, struct cleat_error *err)
 {
-	const struct cleat_backend *b = cleat_backend_find(w->pool.backend);
 	const char *fs = cleat_kv_get(&w->params.params, "fs");
 
 	if (!fs_type[0])
 		return CLEAT_OK;
-	if (!b || !b->uses_fs)
+	if (!w->pool.fs[0])
 		return cleat_error_set(
 			err, CLEAT_INVALID_ARGUMENT,
 			"fs_type '%s': volumes of pool '%s' (%s) are directories, leave it empty", fs_type,
@@ -75,14 +76,14 @@ static enum cleat_code take_fs(struct wish *w, const char *fs_type, struct cleat
 	return fs ? CLEAT_OK : cleat_kv_set(&w->params.params, "fs", fs_type, err);
 }
 
-/* Mount flags can only be judged where the file system is known; else they are when the volume is mounted. */
+/* Flags that could never be mounted with are refused now, not when a task starts. */
 static enum cleat_code check_flags(const struct wish *w, const struct csi_access *a, struct cleat_error *err)
 {
 	const char *fs = cleat_kv_get(&w->params.params, "fs");
 
-	if (a->type == CLEAT_ACCESS_BLOCK || !fs)
+	if (a->type == CLEAT_ACCESS_BLOCK)
 		return CLEAT_OK;
-	return cleat_volume_check_mount_options(fs, &a->flags, err);
+	return cleat_volume_check_mount_options(fs ? fs : w->fs, &a->flags, err);
 }
 
 static enum cleat_code take_capabilities(struct cleat_csi *c, const Csi__V1__CreateVolumeRequest *in,
@@ -127,6 +128,7 @@ static enum cleat_code take_source(struct cleat_csi *c, const Csi__V1__VolumeCon
 	if (csi_find(c, w->source, kind, NULL, &v, err))
 		return err->code;
 	memcpy(pool, v.pool, sizeof(v.pool));
+	snprintf(w->fs, sizeof(w->fs), "%.15s", v.record->fs);
 	cleat_volume_state_done(&v);
 	return CLEAT_OK;
 }
@@ -143,6 +145,8 @@ static enum cleat_code take_pool(struct cleat_csi *c, const Csi__V1__CreateVolum
 			err->code = CLEAT_INVALID_ARGUMENT;
 		return cleat_error_wrap(err, "parameter 'pool'");
 	}
+	if (!w->source[0])
+		memcpy(w->fs, w->pool.fs, sizeof(w->fs));
 	return csi_topology_check(c, in->accessibility_requirements, w->pool.shared, err);
 }
 

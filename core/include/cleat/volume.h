@@ -185,6 +185,7 @@ struct cleat_pool_state {
 	char stored_name[CLEAT_POOL_NAME_MAX_BYTES + 1]; /* "" while never opened */
 	char uuid[37];
 	char backend[32];
+	char fs[16]; /* file system of volumes that name none; "" where they are directories */
 	bool shared, online, opening, read_only, is_default; /* opening: not yet known whether it is there */
 	char reason[CLEAT_ERROR_TEXT_BYTES]; /* why offline or read-only */
 	unsigned capabilities; /* enum cleat_capability */
