@@ -23,7 +23,7 @@
 #define BENCH_PATH_BYTES 512
 #define BENCH_MAX_WORKERS 64
 #define BENCH_MAX_ROUNDS 40
-#define BENCH_MAX_SIDES 3
+#define BENCH_MAX_SIDES 6
 #define BENCH_MAX_KEPT 4 /* filled daemons */
 
 struct bench_daemon;
@@ -36,8 +36,7 @@ struct bench {
 	struct bench_daemon *kept[BENCH_MAX_KEPT]; /* see bench_daemon_filled() */
 };
 
-/* ---- rows (table.c)
- * ------------------------------------------------------------------------------------------------ */
+/* ---- rows (table.c) ---- */
 
 enum bench_target {
 	BENCH_NO_TARGET, /* told, not judged */
@@ -51,6 +50,7 @@ struct bench_row {
 	const char *group; /* name of the benchmark */
 	char measure[96];
 	double ours, peer; /* peer below 0: there is none */
+	double ratio;	   /* 0: of ours to peer as they stand here */
 	const char *unit;  /* "ms", "us", "/s", "MiB", "" */
 	enum bench_target target;
 	double limit;
@@ -62,8 +62,7 @@ void bench_row(const struct bench_row *row);
 /* One line for whoever watches, to standard error. */
 void bench_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* ---- loops of workers (load.c)
- * --------------------------------------------------------------------------------------- */
+/* ---- loops of workers (load.c) ---- */
 
 /* One cycle of one worker; number counts that worker's cycles. */
 typedef enum cleat_code (*bench_cycle_fn)(void *arg, unsigned worker, uint64_t number,
@@ -73,15 +72,18 @@ typedef enum cleat_code (*bench_cycle_fn)(void *arg, unsigned worker, uint64_t n
 struct bench_side {
 	bench_cycle_fn cycle;
 	void *arg;
+	unsigned workers;
 	pid_t pid; /* whose processor time counts; 0: this process (the bare system calls) */
-	/* Results. */
-	double rate;   /* cycles per second */
-	double cpu_us; /* of pid, per cycle, without its children */
-	double p50_us, p99_us;
+	/* Results: of each round, and medians over them. */
+	double rates[BENCH_MAX_ROUNDS];	  /* cycles per second */
+	double cpus_us[BENCH_MAX_ROUNDS]; /* of pid, per cycle, without its children */
+	size_t rounds;
+	double rate, cpu_us;
+	double p50_us, p99_us; /* of all cycles */
 };
 
 struct bench_plan {
-	unsigned workers, rounds;
+	unsigned rounds;
 	double round_seconds;
 };
 
@@ -89,6 +91,18 @@ struct bench_plan {
 enum cleat_code bench_take_turns(const struct bench *b, const struct bench_plan *plan,
 				 struct bench_side *sides, size_t count,
 				 struct cleat_error *err) CLEAT_MUST_CHECK;
+/* The same for ours and a peer (NULL: none) at 1, 8 and 64 workers, all six in turn: so that numbers of
+ * workers can be compared as well. */
+#define BENCH_LOADS 3
+extern const unsigned bench_loads[BENCH_LOADS];
+enum cleat_code bench_take_turns_at_loads(const struct bench *b, const struct bench_plan *plan,
+					  const struct bench_side *ours, const struct bench_side *peer,
+					  struct bench_side out[BENCH_LOADS][2],
+					  struct cleat_error *err) CLEAT_MUST_CHECK;
+/* Medians of the ratios of rounds next to each other, which noise disturbs less than the ratio of two
+ * medians; -1 without rounds of both. */
+double bench_rate_ratio(const struct bench_side *ours, const struct bench_side *peer);
+double bench_cpu_ratio(const struct bench_side *ours, const struct bench_side *peer);
 /* Runs cycles number 0..total-1 once each, spread over the workers (the number is the job's, not the
  * worker's). */
 enum cleat_code bench_do_all(unsigned workers, uint64_t total, bench_cycle_fn cycle, void *arg,
@@ -96,8 +110,7 @@ enum cleat_code bench_do_all(unsigned workers, uint64_t total, bench_cycle_fn cy
 double bench_median(double *values, size_t count); /* sorts them */
 double bench_now_ms(void);
 
-/* ---- processes (proc.c)
- * ------------------------------------------------------------------------------------------------ */
+/* ---- processes (proc.c) ---- */
 
 /* Starts argv[0] (a path) with output and errors appended to the file log, and leaves its id in <work>/pids/,
  * where a cleaner finds it. */
@@ -114,8 +127,7 @@ double bench_status_mib(pid_t pid, const char *key);
 /* Unmounts everything below path, and what is stacked on it. */
 void bench_unmount_below(const char *path);
 
-/* ---- a daemon (daemon.c)
- * ------------------------------------------------------------------------------------------------ */
+/* ---- a daemon (daemon.c) ---- */
 
 struct bench_daemon {
 	pid_t pid;
@@ -146,8 +158,7 @@ enum cleat_code bench_wait_for_socket(const char *path, struct cleat_error *err)
 enum cleat_code bench_client(const char *socket, struct cleat_rpc_client **out,
 			     struct cleat_error *err) CLEAT_MUST_CHECK;
 
-/* ---- calls (api.c)
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- calls (api.c) ---- */
 
 enum cleat_code bench_health(struct cleat_rpc_client *c, struct cleat_error *err) CLEAT_MUST_CHECK;
 enum cleat_code bench_pools_online(struct cleat_rpc_client *c, bool *online_out,
@@ -170,8 +181,7 @@ enum cleat_code bench_unpublish(struct cleat_rpc_client *c, const char *id, cons
 enum cleat_code bench_list(struct cleat_rpc_client *c, unsigned page, char token[BENCH_TOKEN_BYTES],
 			   size_t *count_out, char *first_id_out, struct cleat_error *err) CLEAT_MUST_CHECK;
 
-/* ---- the benchmarks, one a file
- * ------------------------------------------------------------------------------------------ */
+/* ---- the benchmarks, one a file ---- */
 
 enum cleat_code bench_run_call(struct bench *b, struct cleat_error *err) CLEAT_MUST_CHECK;
 enum cleat_code bench_run_publish(struct bench *b, struct cleat_error *err) CLEAT_MUST_CHECK;

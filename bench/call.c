@@ -13,9 +13,7 @@ static enum cleat_code check(void *arg, unsigned worker, uint64_t number, struct
 	return bench_health(arg, err);
 }
 
-/* ---- the peer
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- the peer ---- */
 
 struct peer {
 	pid_t pid;
@@ -41,45 +39,46 @@ static void peer_stop(const struct bench *b, struct peer *p)
 	bench_end_process(b, p->pid);
 }
 
-/* ---- rows
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- rows ---- */
 
-static void print_rows(unsigned workers, const struct bench_side *ours, const struct bench_side *peer)
+static void print_rows(const struct bench_side *ours, const struct bench_side *peer)
 {
 	struct bench_row row = {
 		.group = "call", .unit = "us", .target = BENCH_RATIO_AT_MOST, .limit = CPU_RATIO
 	};
 
-	snprintf(row.measure, sizeof(row.measure), "empty call, %u at once: server CPU per call", workers);
+	snprintf(row.measure, sizeof(row.measure), "empty call, %u at once: server CPU per call",
+		 ours->workers);
 	row.ours = ours->cpu_us;
 	row.peer = peer ? peer->cpu_us : -1;
+	row.ratio = bench_cpu_ratio(ours, peer);
 	bench_row(&row);
 	row.target = BENCH_NO_TARGET;
-	snprintf(row.measure, sizeof(row.measure), "empty call, %u at once: median", workers);
+	snprintf(row.measure, sizeof(row.measure), "empty call, %u at once: median", ours->workers);
 	row.ours = ours->p50_us;
 	row.peer = peer ? peer->p50_us : -1;
+	row.ratio = 0;
 	bench_row(&row);
 	row.unit = "/s";
-	snprintf(row.measure, sizeof(row.measure), "empty call, %u at once: calls", workers);
+	snprintf(row.measure, sizeof(row.measure), "empty call, %u at once: calls", ours->workers);
 	row.ours = ours->rate;
 	row.peer = peer ? peer->rate : -1;
+	row.ratio = bench_rate_ratio(ours, peer);
 	bench_row(&row);
 }
 
 static enum cleat_code measure(const struct bench *b, const struct bench_daemon *d, const struct peer *p,
 			       struct cleat_error *err)
 {
-	static const unsigned workers[] = { 1, 8, 64 };
+	const struct bench_plan plan = { ROUNDS, ROUND_SECONDS };
+	const struct bench_side ours = { .cycle = check, .arg = d->client, .pid = d->pid };
+	const struct bench_side peer = { .cycle = check, .arg = p->client, .pid = p->pid };
+	struct bench_side sides[BENCH_LOADS][2];
 
-	for (size_t i = 0; i < CLEAT_COUNT(workers); i++) {
-		const struct bench_plan plan = { workers[i], ROUNDS, ROUND_SECONDS };
-		struct bench_side sides[] = { { .cycle = check, .arg = d->client, .pid = d->pid },
-					      { .cycle = check, .arg = p->client, .pid = p->pid } };
-		if (bench_take_turns(b, &plan, sides, p->pid ? 2 : 1, err))
-			return err->code;
-		print_rows(workers[i], &sides[0], p->pid ? &sides[1] : NULL);
-	}
+	if (bench_take_turns_at_loads(b, &plan, &ours, p->pid ? &peer : NULL, sides, err))
+		return err->code;
+	for (size_t i = 0; i < BENCH_LOADS; i++)
+		print_rows(&sides[i][0], p->pid ? &sides[i][1] : NULL);
 	return CLEAT_OK;
 }
 

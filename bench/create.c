@@ -7,15 +7,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define ROUNDS 6
-#define ROUND_SECONDS 0.6
+#define ROUNDS 10
+#define ROUND_SECONDS 0.4
 #define RATE_RATIO 0.6
 #define FLAT_WORKERS 8
 #define FLAT_RATIO 0.9 /* "flat": what rounds differ by anyway */
 
-/* ---- ours
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- ours ---- */
 
 static enum cleat_code cycle_ours(void *arg, unsigned worker, uint64_t number, struct cleat_error *err)
 {
@@ -28,8 +26,7 @@ static enum cleat_code cycle_ours(void *arg, unsigned worker, uint64_t number, s
 	return bench_delete(d->client, id, err);
 }
 
-/* ---- the same system calls, bare
- * --------------------------------------------------------------------------------------------- */
+/* ---- the same system calls, bare ---- */
 
 struct bare {
 	int new_fd, volumes_fd, trash_fd;
@@ -107,42 +104,41 @@ static void bare_close(struct bare *p)
 	cleat_cleanup_close(&p->trash_fd);
 }
 
-/* ---- rows
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- rows ---- */
 
-static void print_rows(unsigned workers, const struct bench_side *ours, const struct bench_side *bare)
+static void print_rows(const struct bench_side *ours, const struct bench_side *bare)
 {
 	struct bench_row row = {
 		.group = "create", .unit = "/s", .target = BENCH_RATIO_AT_LEAST, .limit = RATE_RATIO
 	};
 
-	snprintf(row.measure, sizeof(row.measure), "create + delete, dir, %u at once: cycles", workers);
+	snprintf(row.measure, sizeof(row.measure), "create + delete, dir, %u at once: cycles", ours->workers);
 	row.ours = ours->rate;
 	row.peer = bare->rate;
+	row.ratio = bench_rate_ratio(ours, bare);
 	bench_row(&row);
 	row.target = BENCH_NO_TARGET;
 	row.unit = "us";
 	snprintf(row.measure, sizeof(row.measure), "create + delete, dir, %u at once: CPU per cycle",
-		 workers);
+		 ours->workers);
 	row.ours = ours->cpu_us;
 	row.peer = bare->cpu_us;
+	row.ratio = bench_cpu_ratio(ours, bare);
 	bench_row(&row);
 }
 
 static enum cleat_code measure(const struct bench *b, struct bench_daemon *d, struct bare *p,
 			       struct cleat_error *err)
 {
-	static const unsigned workers[] = { 1, 8, 64 };
+	const struct bench_plan plan = { ROUNDS, ROUND_SECONDS };
+	const struct bench_side ours = { .cycle = cycle_ours, .arg = d, .pid = d->pid };
+	const struct bench_side bare = { .cycle = cycle_bare, .arg = p };
+	struct bench_side sides[BENCH_LOADS][2];
 
-	for (size_t i = 0; i < CLEAT_COUNT(workers); i++) {
-		const struct bench_plan plan = { workers[i], ROUNDS, ROUND_SECONDS };
-		struct bench_side sides[] = { { .cycle = cycle_ours, .arg = d, .pid = d->pid },
-					      { .cycle = cycle_bare, .arg = p } };
-		if (bench_take_turns(b, &plan, sides, 2, err))
-			return err->code;
-		print_rows(workers[i], &sides[0], &sides[1]);
-	}
+	if (bench_take_turns_at_loads(b, &plan, &ours, &bare, sides, err))
+		return err->code;
+	for (size_t i = 0; i < BENCH_LOADS; i++)
+		print_rows(&sides[i][0], &sides[i][1]);
 	return CLEAT_OK;
 }
 
@@ -160,21 +156,21 @@ enum cleat_code bench_run_create(struct bench *b, struct cleat_error *err)
 	return code;
 }
 
-/* ---- with many volumes
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- with many volumes ---- */
 
 enum cleat_code bench_run_flat(struct bench *b, struct cleat_error *err)
 {
 	static const uint64_t totals[] = { 0, 1000, 10000 };
-	const struct bench_plan plan = { FLAT_WORKERS, ROUNDS, ROUND_SECONDS };
+	const struct bench_plan plan = { ROUNDS, ROUND_SECONDS };
 	struct bench_side sides[CLEAT_COUNT(totals)] = { 0 };
 
 	for (size_t i = 0; i < CLEAT_COUNT(totals); i++) {
 		struct bench_daemon *d;
 		if (bench_daemon_filled(b, totals[i], &d, err))
 			return err->code;
-		sides[i] = (struct bench_side){ .cycle = cycle_ours, .arg = d, .pid = d->pid };
+		sides[i] = (struct bench_side){
+			.cycle = cycle_ours, .arg = d, .workers = FLAT_WORKERS, .pid = d->pid
+		};
 	}
 	if (bench_take_turns(b, &plan, sides, CLEAT_COUNT(sides), err))
 		return err->code;
@@ -183,6 +179,7 @@ enum cleat_code bench_run_flat(struct bench *b, struct cleat_error *err)
 					 .unit = "/s",
 					 .ours = sides[i].rate,
 					 .peer = sides[0].rate,
+					 .ratio = bench_rate_ratio(&sides[i], &sides[0]),
 					 .target = BENCH_RATIO_AT_LEAST,
 					 .limit = FLAT_RATIO };
 		snprintf(row.measure, sizeof(row.measure),

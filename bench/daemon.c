@@ -13,9 +13,7 @@
 #define POLL_US 200
 #define FILL_WORKERS 16
 
-/* ---- files
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- files ---- */
 
 static enum cleat_code make_dir(const char *path, struct cleat_error *err)
 {
@@ -40,8 +38,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return type == FTW_DP ? rmdir(path) : unlink(path);
 }
 
-/* ---- up and answering
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- up and answering ---- */
 
 static void pause_us(long us)
 {
@@ -164,8 +161,7 @@ void bench_daemon_stop(const struct bench *b, struct bench_daemon *d)
 	d->dir[0] = '\0';
 }
 
-/* ---- a daemon with many volumes
- * -------------------------------------------------------------------------------------------------- */
+/* ---- a daemon with many volumes ---- */
 
 static enum cleat_code fill_one(void *arg, unsigned worker, uint64_t number, struct cleat_error *err)
 {

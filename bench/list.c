@@ -72,6 +72,7 @@ static void print_row(const struct reader *few, const struct reader *many, const
 				 .unit = "us",
 				 .ours = sides[1].cpu_us,
 				 .peer = sides[0].cpu_us,
+				 .ratio = bench_cpu_ratio(&sides[1], &sides[0]),
 				 .target = many->walks ? BENCH_NO_TARGET : BENCH_RATIO_AT_MOST,
 				 .limit = COST_RATIO };
 
@@ -84,13 +85,15 @@ static void print_row(const struct reader *few, const struct reader *many, const
 static enum cleat_code compare(struct bench *b, unsigned page, bool walks, uint64_t few_count,
 			       uint64_t many_count, struct cleat_error *err)
 {
-	const struct bench_plan plan = { 1, ROUNDS, ROUND_SECONDS };
+	const struct bench_plan plan = { ROUNDS, ROUND_SECONDS };
 	struct reader few = { .page = page, .walks = walks }, many = few;
 
 	if (prepare(b, &few, few_count, err) || prepare(b, &many, many_count, err))
 		return err->code;
-	struct bench_side sides[] = { { .cycle = cycle, .arg = &few, .pid = few.daemon->pid },
-				      { .cycle = cycle, .arg = &many, .pid = many.daemon->pid } };
+	struct bench_side sides[] = {
+		{ .cycle = cycle, .arg = &few, .workers = 1, .pid = few.daemon->pid },
+		{ .cycle = cycle, .arg = &many, .workers = 1, .pid = many.daemon->pid }
+	};
 	if (bench_take_turns(b, &plan, sides, 2, err))
 		return err->code;
 	print_row(&few, &many, sides);

@@ -39,8 +39,7 @@ double bench_median(double *values, size_t count)
 	return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
-/* ---- latencies of all cycles
- * -------------------------------------------------------------------------------------------- */
+/* ---- latencies of all cycles ---- */
 
 struct samples {
 	float *us;
@@ -75,9 +74,7 @@ static double samples_at(const struct samples *s, double share)
 	return s->count ? (double)s->us[(size_t)((double)(s->count - 1) * share)] : 0;
 }
 
-/* ---- one round
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- one round ---- */
 
 struct round {
 	bench_cycle_fn cycle;
@@ -152,8 +149,6 @@ static void *work(void *arg)
 struct course {
 	struct worker workers[BENCH_MAX_WORKERS];
 	struct samples samples;
-	double rates[BENCH_MAX_ROUNDS], cpu[BENCH_MAX_ROUNDS];
-	size_t rounds;
 };
 
 static uint64_t gather(struct course *c, unsigned workers, bool keep, struct cleat_error *err)
@@ -188,8 +183,8 @@ static unsigned start_workers(struct course *c, struct round *r, unsigned worker
 	return workers;
 }
 
-static enum cleat_code run_round(struct course *c, const struct bench_side *side, unsigned workers,
-				 double seconds, bool keep, struct cleat_error *err)
+static enum cleat_code run_round(struct course *c, struct bench_side *side, double seconds, bool keep,
+				 struct cleat_error *err)
 {
 	struct round r = { .cycle = side->cycle,
 			   .arg = side->arg,
@@ -197,28 +192,50 @@ static enum cleat_code run_round(struct course *c, const struct bench_side *side
 			   .lock = PTHREAD_MUTEX_INITIALIZER,
 			   .opened = PTHREAD_COND_INITIALIZER,
 			   .err = CLEAT_ERROR_INIT };
-	const unsigned started = start_workers(c, &r, workers);
+	const unsigned started = start_workers(c, &r, side->workers);
 	const double cpu_us = bench_cpu_us(side->pid), begin_ms = bench_now_ms();
 
 	open_gate(&r);
 	for (unsigned i = 0; i < started; i++)
 		pthread_join(c->workers[i].thread, NULL);
 	const double took_s = (bench_now_ms() - begin_ms) / 1e3, used_us = bench_cpu_us(side->pid) - cpu_us;
-	const uint64_t cycles = gather(c, workers, keep, &r.err);
+	const uint64_t cycles = gather(c, side->workers, keep, &r.err);
 	if (r.err.code) {
 		*err = r.err;
 		return err->code;
 	}
 	if (keep && cycles) {
-		c->rates[c->rounds] = (double)cycles / took_s;
-		c->cpu[c->rounds++] = used_us / (double)cycles;
+		side->rates[side->rounds] = (double)cycles / took_s;
+		side->cpus_us[side->rounds++] = used_us / (double)cycles;
 	}
 	return CLEAT_OK;
 }
 
-/* ---- taking turns
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- taking turns ---- */
+
+/* Of values, or of values divided by those of `by`. */
+static double median_of(const double *values, const double *by, size_t count)
+{
+	double copy[BENCH_MAX_ROUNDS];
+
+	for (size_t i = 0; i < count; i++)
+		copy[i] = by ? (by[i] > 0 ? values[i] / by[i] : 0) : values[i];
+	return bench_median(copy, count);
+}
+
+double bench_rate_ratio(const struct bench_side *ours, const struct bench_side *peer)
+{
+	return peer && ours->rounds == peer->rounds && ours->rounds
+		       ? median_of(ours->rates, peer->rates, ours->rounds)
+		       : -1;
+}
+
+double bench_cpu_ratio(const struct bench_side *ours, const struct bench_side *peer)
+{
+	return peer && ours->rounds == peer->rounds && ours->rounds
+		       ? median_of(ours->cpus_us, peer->cpus_us, ours->rounds)
+		       : -1;
+}
 
 static void summarize(struct course *c, struct bench_side *side)
 {
@@ -226,8 +243,8 @@ static void summarize(struct course *c, struct bench_side *side)
 		qsort(c->samples.us, c->samples.count, sizeof(*c->samples.us), by_size_single);
 	side->p50_us = samples_at(&c->samples, 0.50);
 	side->p99_us = samples_at(&c->samples, 0.99);
-	side->rate = bench_median(c->rates, c->rounds);
-	side->cpu_us = bench_median(c->cpu, c->rounds);
+	side->rate = median_of(side->rates, NULL, side->rounds);
+	side->cpu_us = median_of(side->cpus_us, NULL, side->rounds);
 }
 
 static void course_free(struct course *c)
@@ -246,11 +263,11 @@ static enum cleat_code all_rounds(const struct bench *b, const struct bench_plan
 	const double seconds = plan->round_seconds * b->scale;
 
 	for (size_t i = 0; i < count; i++)
-		if (run_round(courses[i], &sides[i], plan->workers, seconds * WARM_UP_SHARE, false, err))
+		if (run_round(courses[i], &sides[i], seconds * WARM_UP_SHARE, false, err))
 			return err->code;
 	for (unsigned round = 0; round < plan->rounds; round++)
 		for (size_t i = 0; i < count; i++)
-			if (run_round(courses[i], &sides[i], plan->workers, seconds, true, err))
+			if (run_round(courses[i], &sides[i], seconds, true, err))
 				return err->code;
 	return CLEAT_OK;
 }
@@ -261,10 +278,12 @@ enum cleat_code bench_take_turns(const struct bench *b, const struct bench_plan 
 	struct course *courses[BENCH_MAX_SIDES] = { NULL };
 	enum cleat_code code = CLEAT_OK;
 
-	if (count > BENCH_MAX_SIDES || plan->workers > BENCH_MAX_WORKERS || plan->rounds > BENCH_MAX_ROUNDS)
+	if (count > BENCH_MAX_SIDES || plan->rounds > BENCH_MAX_ROUNDS)
 		return cleat_error_set(err, CLEAT_INTERNAL, "a plan beyond the limits of the bench");
 	for (size_t i = 0; i < count && code == CLEAT_OK; i++)
-		if (!(courses[i] = calloc(1, sizeof(*courses[i]))))
+		if (sides[i].workers > BENCH_MAX_WORKERS)
+			code = cleat_error_set(err, CLEAT_INTERNAL, "more workers than the bench can have");
+		else if (!(courses[i] = calloc(1, sizeof(*courses[i]))))
 			code = cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
 	if (code == CLEAT_OK)
 		code = all_rounds(b, plan, sides, count, courses, err);
@@ -276,9 +295,27 @@ enum cleat_code bench_take_turns(const struct bench *b, const struct bench_plan 
 	return code;
 }
 
-/* ---- a number of jobs
- * -----------------------------------------------------------------------------------------------------------
- */
+const unsigned bench_loads[BENCH_LOADS] = { 1, 8, 64 };
+
+enum cleat_code bench_take_turns_at_loads(const struct bench *b, const struct bench_plan *plan,
+					  const struct bench_side *ours, const struct bench_side *peer,
+					  struct bench_side out[BENCH_LOADS][2], struct cleat_error *err)
+{
+	struct bench_side sides[2 * BENCH_LOADS];
+	const size_t each = peer ? 2 : 1;
+	enum cleat_code code;
+
+	for (size_t i = 0; i < each * BENCH_LOADS; i++) {
+		sides[i] = i % each ? *peer : *ours;
+		sides[i].workers = bench_loads[i / each];
+	}
+	code = bench_take_turns(b, plan, sides, each * BENCH_LOADS, err);
+	for (size_t i = 0; i < each * BENCH_LOADS; i++)
+		out[i / each][i % each] = sides[i];
+	return code;
+}
+
+/* ---- a number of jobs ---- */
 
 struct jobs {
 	bench_cycle_fn cycle;

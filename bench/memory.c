@@ -9,9 +9,7 @@
 #define HEALTH_MS 30
 #define VOLUME_MS 500
 
-/* ---- memory
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 static void print_memory(pid_t pid, const char *when, double limit_mib)
 {
@@ -60,45 +58,51 @@ enum cleat_code bench_run_memory(struct bench *b, struct cleat_error *err)
 	return CLEAT_OK;
 }
 
-/* ---- start
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- start ---- */
 
-static enum cleat_code time_starts(const struct bench *b, struct bench_daemon *d, const char *id,
-				   const char *beside, struct cleat_error *err)
+struct starts {
+	struct bench_daemon *daemon;
+	char id[CLEAT_ID_MAX_BYTES + 1]; /* of one of its volumes; "" when there is none */
+	double health_ms[STARTS], volume_ms[STARTS];
+};
+
+static enum cleat_code prepare_starts(struct bench *b, uint64_t count, struct starts *s,
+				      struct cleat_error *err)
 {
-	double health[STARTS], volume[STARTS];
+	char token[BENCH_TOKEN_BYTES] = "";
+	size_t n;
+
+	if (bench_daemon_filled(b, count, &s->daemon, err))
+		return err->code;
+	return bench_list(s->daemon->client, 1, token, &n, s->id, err);
+}
+
+static void print_starts(struct starts *s, const char *beside)
+{
 	struct bench_row row = { .group = "start", .unit = "ms", .peer = -1, .target = BENCH_OURS_AT_MOST };
 
-	for (unsigned i = 0; i < STARTS; i++)
-		if (bench_daemon_restart(b, d, id, &health[i], &volume[i], err))
-			return err->code;
-	row.ours = bench_median(health, STARTS);
+	row.ours = bench_median(s->health_ms, STARTS);
 	row.limit = HEALTH_MS;
 	snprintf(row.measure, sizeof(row.measure), "exec to first health answer, %s", beside);
 	bench_row(&row);
-	row.ours = bench_median(volume, STARTS);
+	row.ours = bench_median(s->volume_ms, STARTS);
 	row.limit = VOLUME_MS;
 	snprintf(row.measure, sizeof(row.measure), "exec to first volume call, %s", beside);
 	bench_row(&row);
-	return CLEAT_OK;
-}
-
-static enum cleat_code starts_with(struct bench *b, uint64_t count, const char *beside,
-				   struct cleat_error *err)
-{
-	struct bench_daemon *d;
-	char token[BENCH_TOKEN_BYTES] = "", id[CLEAT_ID_MAX_BYTES + 1] = "";
-	size_t n;
-
-	if (bench_daemon_filled(b, count, &d, err) || bench_list(d->client, 1, token, &n, id, err))
-		return err->code;
-	return time_starts(b, d, *id ? id : NULL, beside, err);
 }
 
 enum cleat_code bench_run_start(struct bench *b, struct cleat_error *err)
 {
-	if (starts_with(b, 0, "no volumes", err))
+	struct starts s[2] = { 0 };
+
+	if (prepare_starts(b, 0, &s[0], err) || prepare_starts(b, MANY, &s[1], err))
 		return err->code;
-	return starts_with(b, MANY, "10,000 volumes", err);
+	for (size_t i = 0; i < STARTS; i++)
+		for (size_t k = 0; k < 2; k++)
+			if (bench_daemon_restart(b, s[k].daemon, s[k].id[0] ? s[k].id : NULL,
+						 &s[k].health_ms[i], &s[k].volume_ms[i], err))
+				return err->code;
+	print_starts(&s[0], "no volumes");
+	print_starts(&s[1], "10,000 volumes");
+	return CLEAT_OK;
 }

@@ -21,9 +21,7 @@
 #define TIME_RATIO 1.2
 #define LOOP_TRIES 16
 
-/* ---- ours
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- ours ---- */
 
 struct place {
 	struct bench_daemon *daemon;
@@ -47,8 +45,7 @@ static enum cleat_code once_ours(const struct place *p, unsigned number, double 
 	return bench_delete(p->daemon->client, id, err);
 }
 
-/* ---- mke2fs and the bare system calls
- * ------------------------------------------------------------------------------------------ */
+/* ---- mke2fs and the bare system calls ---- */
 
 static enum cleat_code failed(struct cleat_error *err, const char *what)
 {
@@ -170,24 +167,25 @@ static enum cleat_code once_bare(const struct place *p, double *ms_out, struct c
 	return code;
 }
 
-/* ---- rows
- * --------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- rows ---- */
 
 static enum cleat_code measure(const struct place *p, const char *layout, struct cleat_error *err)
 {
-	double ours[TIMES], bare[TIMES];
+	double ours[TIMES], bare[TIMES], ratios[TIMES];
 	double ignored;
 
 	if (once_ours(p, TIMES, &ignored, err) || once_bare(p, &ignored, err))
 		return err->code;
-	for (unsigned i = 0; i < TIMES; i++)
+	for (unsigned i = 0; i < TIMES; i++) {
 		if (once_ours(p, i, &ours[i], err) || once_bare(p, &bare[i], err))
 			return err->code;
+		ratios[i] = ours[i] / bare[i];
+	}
 	struct bench_row row = { .group = "mount",
 				 .unit = "ms",
 				 .ours = bench_median(ours, TIMES),
 				 .peer = bench_median(bare, TIMES),
+				 .ratio = bench_median(ratios, TIMES),
 				 .target = BENCH_RATIO_AT_MOST,
 				 .limit = TIME_RATIO };
 	snprintf(row.measure, sizeof(row.measure), "loop, ext4 of 10 GiB, %s: create to mounted", layout);

@@ -13,8 +13,7 @@
 #define END_MS 10000
 #define END_STEP_MS 2
 
-/* ---- starting and ending
- * ------------------------------------------------------------------------------------------------ */
+/* ---- starting and ending ---- */
 
 static void note_path(const struct bench *b, pid_t pid, char out[BENCH_PATH_BYTES])
 {
@@ -83,8 +82,7 @@ void bench_end_process(const struct bench *b, pid_t pid)
 	unlink(path);
 }
 
-/* ---- what the kernel says
- * ------------------------------------------------------------------------------------------------- */
+/* ---- what the kernel says ---- */
 
 double bench_cpu_us(pid_t pid)
 {
@@ -140,9 +138,7 @@ double bench_status_mib(pid_t pid, const char *key)
 	return 0;
 }
 
-/* ---- mounts
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- mounts ---- */
 
 /* Field 5 of mountinfo is the target; the paths of the bench have nothing that would be escaped there. */
 static bool last_mount_below(const char *path, char target[BENCH_PATH_BYTES])

@@ -31,9 +31,14 @@ static void target_text(const struct bench_row *row, char *out, size_t room)
 	snprintf(out, room, "%s%s", signs[row->target], limit);
 }
 
+static double ratio_of(const struct bench_row *row)
+{
+	return row->peer <= 0 ? -1 : row->ratio != 0 ? row->ratio : row->ours / row->peer;
+}
+
 static const char *met_text(const struct bench_row *row)
 {
-	const double ratio = row->peer > 0 ? row->ours / row->peer : -1;
+	const double ratio = ratio_of(row);
 
 	switch (row->target) {
 	case BENCH_OURS_AT_MOST:
@@ -57,8 +62,8 @@ void bench_row(const struct bench_row *row)
 	number_text(row->ours, row->unit, ours, sizeof(ours));
 	if (row->peer >= 0)
 		number_text(row->peer, row->unit, peer, sizeof(peer));
-	if (row->peer > 0)
-		snprintf(ratio, sizeof(ratio), "%.2f", row->ours / row->peer);
+	if (ratio_of(row) >= 0)
+		snprintf(ratio, sizeof(ratio), "%.2f", ratio_of(row));
 	target_text(row, target, sizeof(target));
 	printf("%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row->group, row->measure, ours, peer, ratio, target,
 	       met_text(row));
