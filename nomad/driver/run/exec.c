@@ -22,7 +22,8 @@
 
 #define START_LIMIT_MS 30000
 #define ASK_EVERY_MS 250
-#define GRACE_MS 2000 /* for crun to see that its process was killed */
+#define HANG_UP_MS 200 /* for a shell to save what it wants to save */
+#define GRACE_MS 2000  /* for crun to see that its process was killed */
 #define WORDS_BYTES 256
 
 struct run_exec {
@@ -316,9 +317,12 @@ static bool kill_in_session(pid_t pid, void *arg)
 	return true;
 }
 
-/* Kills the process and what it has started; crun then ends by itself. */
+/* Kills the process and what it has started; crun then ends by itself.  One with a terminal is told first, as
+ * when the line is cut. */
 static void kill_all(struct run_exec *x)
 {
+	if (x->master >= 0 && run_process_signal(x->pid_fd, SIGHUP) == 0)
+		run_process_ended(x->crun_fd, HANG_UP_MS);
 	run_process_signal(x->pid_fd, SIGKILL);
 	if (x->session > 1 && x->session != run_process_session(x->task->birth.pid))
 		run_cgroup_each(x->task->plan.cgroup, kill_in_session, x);
