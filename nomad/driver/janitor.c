@@ -1,9 +1,11 @@
 /* janitor.c - see janitor.h. */
 #include "driver/janitor.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "driver/start.h"
 #include "driver/thread.h"
@@ -37,9 +39,11 @@ static void report(struct driver_janitor *j, const char *what, const struct clea
 /* Whether nobody will come for the task any more. */
 static bool is_abandoned(const State__Task *t)
 {
+	struct stat st;
+
 	if (t->phase == STATE__PHASE__STARTING || t->phase == STATE__PHASE__RELEASING)
 		return true;
-	return driver_state_dir_is_gone(t->alloc_dir, t->alloc_root_inode);
+	return lstat(t->alloc_dir, &st) != 0 && errno == ENOENT;
 }
 
 static void look_at_task(struct driver_janitor *j, const char *container)

@@ -181,7 +181,7 @@ static void capabilities(struct driver_methods *service, const Nomad__Capabiliti
 	can.n_network_isolation_modes = CLEAT_COUNT(modes);
 	can.network_isolation_modes = modes;
 	can.mount_configs = NOMAD__DRIVER_CAPABILITIES__MOUNT_CONFIGS__UNKNOWN_MOUNTS; /* which means any */
-	can.dynamic_workload_users = true;
+	can.dynamic_workload_users = atomic_load(&driver_of()->ready) && driver_of()->settings.dynamic_users;
 	out.capabilities = &can;
 	done(&out.base, call);
 }

@@ -32,6 +32,12 @@ const struct driver_key driver_settings_keys[] = {
 	  "Directories under which the rootfs of a job may lie. Without any no job may name one." },
 	{ "allow_unconfined", DRIVER_KEY_BOOL, false, "false", AT(allow_unconfined), 0, 0, NULL, 0,
 	  "Whether jobs may switch the seccomp profile off." },
+	{ "dynamic_users", DRIVER_KEY_BOOL, false, "false", AT(dynamic_users), 0, 0, NULL, 0,
+	  "Whether tasks without a user run as one that the agent makes up for each start. Then what a task "
+	  "has written to a volume belongs to "
+	  "nobody at its next start, so volumes need a mode that permits everybody. Otherwise such tasks run "
+	  "as root without most of root's "
+	  "capabilities." },
 	{ "pids_limit", DRIVER_KEY_NUMBER, false, "0", AT(pids_limit), 0, 4194304, NULL, 0,
 	  "Most processes of a task that names no limit itself; 0 is none." },
 	{ "crun", DRIVER_KEY_TEXT, false, "\"crun\"", AT(crun), 0, 0, NULL, 0,

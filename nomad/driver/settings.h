@@ -17,6 +17,7 @@ struct driver_settings {
 	char *log_level;
 	int64_t pids_limit;    /* of a task that says none; 0: none */
 	bool volumes;	       /* jobs may have volumes, and cleatd is looked after */
+	bool dynamic_users; /* tasks without a user get one of their own from the agent */
 	bool allow_unconfined; /* jobs may switch seccomp off */
 };
 

@@ -130,7 +130,6 @@ static enum cleat_code new_record(struct start *s, struct cleat_error *err)
 	r->name = strdup(s->task->name);
 	r->alloc_id = strdup(s->task->alloc_id);
 	r->alloc_dir = strdup(s->task->alloc_dir);
-	r->alloc_root_inode = driver_state_root_inode(s->task->alloc_dir);
 	if (!r->id || !r->container || !r->name || !r->alloc_id || !r->alloc_dir)
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
 	return CLEAT_OK;

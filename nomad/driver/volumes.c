@@ -353,9 +353,11 @@ static enum cleat_code note(struct work *w, State__Task *record, unsigned index,
 static enum cleat_code prepare_one(struct work *w, State__Task *record, unsigned index,
 				   struct cleat_error *err)
 {
-	if (find_names(w, err) || note(w, record, index, err) || ensure(w, err))
+	if (find_names(w, err) || note(w, record, index, err) || ensure(w, err) ||
+	    publish(w, record->volumes[index]->target, err))
 		return err->code;
-	return publish(w, record->volumes[index]->target, err);
+	record->volumes[index]->mounted = true;
+	return CLEAT_OK;
 }
 
 enum cleat_code driver_volumes_prepare(struct driver_volumes *v, const struct driver_volumes_task *task,
@@ -384,7 +386,7 @@ static enum cleat_code release_one(struct driver_volumes *v, const struct driver
 	in.target = volume->target;
 	enum cleat_code code =
 		driver_daemon_call(v->daemon, "UnpublishVolume", &in.base, RELEASE_MS, false, &out, err);
-	if (code == CLEAT_OK && who)
+	if (code == CLEAT_OK && volume->mounted)
 		driver_events_tell(v->events, who, "Volume '%s' released", volume->volume);
 	if (code != CLEAT_NOT_FOUND)
 		return code;
