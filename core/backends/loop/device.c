@@ -10,10 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "sys/file.h"
 #include "sys/mount.h"
 #include "util/buf.h"
+#include "util/clock.h"
 #include "util/kv.h"
 #include "util/mem.h"
 
@@ -149,21 +151,31 @@ static bool is_idle(const struct cleat_loop *loop)
 	return true;
 }
 
+/* Whoever looks through all loop devices (losetup(8), udev, another daemon) has each open for a moment, and an
+ * autoclear device goes only when the last one closes it. */
+#define FREE_LIMIT_MS 3000
+#define BUSY_LIMIT_MS 200 /* for one that somebody has to himself: a mount stays */
+#define FREE_NAP_US 5000
+
 enum cleat_code loop_free_device(const struct loop_pool *pool, const struct cleat_record *rec, int image_fd,
 				 struct cleat_error *err)
 {
+	const int64_t begin = cleat_time_mono_ms();
 	struct cleat_loop loop = { .fd = -1 };
 	bool found = false;
-	enum cleat_code code = cleat_sys_loop_find(image_fd, false, &loop, &found, err);
 
 	(void)pool;
-	if (!code && found && !loop.autoclear && is_idle(&loop)) {
-		code = cleat_sys_loop_detach(loop.path, err);
-		if (!code)
-			code = cleat_sys_loop_find(image_fd, false, &loop, &found, err);
+	for (;;) {
+		enum cleat_code code = cleat_sys_loop_find(image_fd, false, &loop, &found, err);
+		if (code || !found)
+			return code;
+		const bool idle = is_idle(&loop);
+		if (cleat_time_mono_ms() - begin > (idle ? FREE_LIMIT_MS : BUSY_LIMIT_MS))
+			break;
+		if (idle && !loop.autoclear && (code = cleat_sys_loop_detach(loop.path, err)))
+			return code;
+		usleep(FREE_NAP_US);
 	}
-	if (code || !found)
-		return code;
 	return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "'%s' is in use: %s still has its image",
 			       rec->name, loop.path);
 }
