@@ -251,7 +251,7 @@ static void test_stage__goes_with_the_last_that_needs_it(void **state)
 	assert_true(is_mounted(t) && is_staged(w));
 	ok_unpublish(w, POOL "/db", t);
 	assert_false(is_staged(w));
-	assert_int_equal(loops_below(w->pool_path, pool_file(w), true), 0);
+	assert_int_equal(loops_left(w->pool_path, pool_file(w)), 0);
 	world_tidy(w);
 }
 

@@ -285,6 +285,13 @@ static void check_no_entries(struct world *w)
 			fail_msg("%zu entries are left in %s/%s", pool_entries(w, *sub), w->pool_path, *sub);
 }
 
+unsigned loops_left(const char *path, const char *skip)
+{
+	for (int i = 0; i < 300 && loops_below(path, skip, false); i++)
+		nap(10);
+	return loops_below(path, skip, true);
+}
+
 static void check_nothing_mounted(struct world *w)
 {
 	char skip[256];
@@ -292,11 +299,7 @@ static void check_nothing_mounted(struct world *w)
 	/* The engine's directory stays a shared mount of its own, so that a restart keeps what is below it.
 	 */
 	snprintf(skip, sizeof(skip), "%s", w->runtime_dir ? w->runtime_dir : w->run_dir);
-	/* A device goes when whoever only looked at it (another test beside this one) has closed it, too. */
-	for (int i = 0; i < 300 && (loops_below(w->dir, NULL, false) || loops_below(w->pool_path, NULL, false)); i++)
-		nap(10);
-	if (mounts_below(w->dir, skip, true) || loops_below(w->dir, NULL, true) ||
-	    loops_below(w->pool_path, NULL, true))
+	if (mounts_below(w->dir, skip, true) || loops_left(w->dir, NULL) || loops_left(w->pool_path, NULL))
 		fail_msg("mounts or loop devices are left over");
 }
 

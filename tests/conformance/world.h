@@ -129,6 +129,9 @@ uint64_t fill(const char *dir, const char *name, uint64_t most, int *errnum_out)
 uint64_t df_total(const char *dir);
 /* Entries of <pool>/<sub> ("volumes", "new", "trash"); 0 where there is no such folder. */
 size_t pool_entries(struct world *w, const char *sub);
+/* Loop devices with files below path but for skip, once they had time to go: a device stays until whoever only looked at it (another test
+ * beside this one) has closed it, too. */
+unsigned loops_left(const char *path, const char *skip);
 /* Path of a file beside the volume's record, which must be there; also where the volumes lie inside a pool
  * file (while the engine is open). */
 void volume_path(struct world *w, const char *volume, const char *file, char out[512]);
