@@ -99,7 +99,7 @@ enum cleat_code run_check(const struct run_env *env, struct cleat_error *err) CL
 enum cleat_code run_start(const struct run_env *env, const struct run_spec *spec, struct run_handle **out, struct cleat_error *err)
 	CLEAT_MUST_CHECK;
 /* Finds a task that another process started, running or finished.  NOT_FOUND when there is no trace of it, or when its start was cut off (then
- * run_destroy() removes what there is); UNAVAILABLE while it is being started or destroyed. */
+ * run_destroy() removes what there is); UNAVAILABLE when somebody else is starting or destroying it and is not through in two seconds. */
 enum cleat_code run_attach(const struct run_env *env, const char *id, struct run_handle **out, struct cleat_error *err) CLEAT_MUST_CHECK;
 struct run_handle *run_ref(struct run_handle *h);
 void run_unref(struct run_handle *h);

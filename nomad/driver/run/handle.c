@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#define BUSY_LIMIT_MS 2000
 #define ASK_EVERY_MS 250
 #define KILL_LIMIT_MS 30000 /* after SIGKILL; what hangs in the kernel longer is told, not waited for */
 #define SIGNAL_CODE 128
@@ -54,6 +56,18 @@ enum cleat_code run_handle_new(const struct run_env *env, const char *id, struct
 	return CLEAT_OK;
 }
 
+/* A child of the one who was killed may have the lock a moment longer, until it executes its program. */
+static bool is_busy_for_long(const struct run_place *place)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+
+	for (int64_t end_ms = cleat_time_mono_ms() + BUSY_LIMIT_MS; run_place_is_busy(place);
+	     nanosleep(&pause, NULL))
+		if (cleat_time_mono_ms() > end_ms)
+			return true;
+	return false;
+}
+
 enum cleat_code run_attach(const struct run_env *env, const char *id, struct run_handle **out,
 			   struct cleat_error *err)
 {
@@ -62,7 +76,7 @@ enum cleat_code run_attach(const struct run_env *env, const char *id, struct run
 
 	if (code != CLEAT_OK)
 		return code;
-	if (run_place_is_busy(&place))
+	if (is_busy_for_long(&place))
 		code = cleat_error_set(err, CLEAT_UNAVAILABLE,
 				       "task '%s' is being started or removed by somebody else", id);
 	if (code == CLEAT_OK)
