@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -155,7 +156,8 @@ static json_t *resources_json(struct run_bundle *b)
 {
 	json_t *resources = json_object();
 
-	run_json_put(b, resources, "devices", json_incref(b->device_rules));
+	if (!b->unruled)
+		run_json_put(b, resources, "devices", json_incref(b->device_rules));
 	if (b->spec->memory_bytes > 0 || b->spec->memory_low_bytes > 0)
 		put_memory(b, resources);
 	if (b->spec->cpu_shares > 0 || (b->spec->cpuset && *b->spec->cpuset))
@@ -221,6 +223,16 @@ static enum cleat_code write_config(struct run_bundle *b)
 	return b->code;
 }
 
+/* With cgroup v2 they are a program in the kernel, for which crun lifts a limit that not everybody may lift.
+ */
+static bool can_rule_devices(void)
+{
+	struct rlimit limit;
+
+	return run_cgroup_mode() != RUN_CGROUP_V2 || run_has_cap(NULL, "CAP_SYS_RESOURCE") ||
+	       (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_max == RLIM_INFINITY);
+}
+
 /* A root file system that is there, and a working directory that need not be made in the host's. */
 static enum cleat_code check_root(const struct run_spec *spec, struct cleat_error *err)
 {
@@ -252,6 +264,10 @@ enum cleat_code run_bundle_write(const struct run_spec *spec, const struct run_p
 		code = run_user_find(spec, &b.user, err);
 	if (code != CLEAT_OK)
 		return code;
+	b.unruled = !can_rule_devices();
+	if (b.unruled)
+		run_note(plan, "the task cannot make device nodes, because their use cannot be limited here "
+			       "(no CAP_SYS_RESOURCE)");
 	b.mounts = json_array();
 	b.devices = json_array();
 	b.device_rules = json_pack("[{sb ss}]", "allow", 0, "access", "rwm");

@@ -210,7 +210,8 @@ struct run_bundle {
 	struct run_plan *plan; /* notes are added */
 	struct run_user user;
 	json_t *mounts, *devices, *device_rules; /* arrays, owned */
-	enum cleat_code code;			 /* OK: no trouble so far */
+	bool unruled;	      /* no rules for devices can be set here, so that no nodes may be made */
+	enum cleat_code code; /* OK: no trouble so far */
 	struct cleat_error *err;
 };
 /* The value, put under its key: both may be NULL when memory was short, or a text no UTF-8, which the bundle
