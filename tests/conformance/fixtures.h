@@ -25,14 +25,14 @@ enum fixture_trait {
 struct fixture {
 	const char *name; /* of --backend */
 	const char *backend;
-	const char *base; /* "ext4", "xfs", "btrfs", "ext4-prjquota": made in a sparse image */
+	const char
+		*base; /* "ext4", "xfs", "btrfs", "ext4-prjquota", "xfs-prjquota": made in a sparse image */
 	uint64_t base_bytes;
 	const char *config[9]; /* further pool parameters: key, value, ..., NULL */
 	unsigned has; /* the capabilities that the pool must tell: these and no others (enum cleat_capability)
 		       */
 	unsigned traits;
 	uint64_t volume_bytes; /* a small volume */
-	bool only_in_guest;    /* needs a kernel feature that most hosts lack; run by tests/uml */
 };
 
 /* NULL when there is none of that name. */

@@ -10,7 +10,7 @@ set -u
 build=$(readlink -f "${1:?the build folder}")
 shift
 units="backends_project_test backends_btrfs_test backends_dir_test sys_file_test sys_loop_test sys_mount_test sys_probe_test fs_fs_test"
-fixtures=${*:-loop-xfs loop-ext4 dir-prjquota dir-btrfs btrfs}
+fixtures=${*:-loop-xfs loop-ext4 dir-prjquota dir-xfsquota dir-btrfs btrfs}
 modules="loop xfs btrfs overlay quota_v2"
 limit_s=${CLEAT_UML_LIMIT_S:-900}
 linux=$(command -v linux.uml) || { echo "SKIPPED BECAUSE: user-mode-linux is not installed"; exit 77; }
