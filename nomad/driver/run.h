@@ -37,7 +37,9 @@ struct run_spec {
 	char *id; /* unique, [A-Za-z0-9_][A-Za-z0-9_.-]*, at most 128 bytes: container id and name of the task's directory */
 	char *rootfs; /* directory, or NULL: the host's system directories, read-only, with a private /tmp and /dev */
 	char **argv; /* NULL-terminated */
-	struct cleat_kvs env; /* may have more and longer pairs than cleat_kv_set() takes; PATH and HOME are added where missing */
+	/* Key and value are allocated each by itself, unlike those of cleat_kv_set(), which would take neither so many nor such long ones.  PATH
+	 * and HOME are added where missing. */
+	struct cleat_kvs env;
 	char *cwd; /* absolute in the container; NULL: / */
 	char *user; /* name, uid, name:group or uid:gid; looked up in the container's root first; NULL: root */
 	uid_t dynamic_uid; /* a workload user without a passwd entry (gid the same), instead of `user`; (uid_t)-1: none */

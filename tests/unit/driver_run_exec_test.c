@@ -163,8 +163,7 @@ static void test_exec__has_what_the_task_has(void **state)
 	spec.cwd = strdup("/var/lib");
 	spec.caps = run_lab_list("CAP_NET_ADMIN", NULL);
 	spec.memory_bytes = 100 << 20;
-	spec.env.items = calloc(1, sizeof(*spec.env.items));
-	spec.env.items[spec.env.count++] = (struct cleat_kv){ strdup("COLOUR"), strdup("green") };
+	run_lab_env(&spec, "COLOUR", "green");
 	start_task(&s, lab, &spec);
 	start_exec(&s,
 		   "id -u; id -g; pwd; echo $COLOUR; grep -e CapBnd -e Seccomp: -e NoNewPrivs "

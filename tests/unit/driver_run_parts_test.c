@@ -254,8 +254,7 @@ static void test_spec__bad_values_are_named(void **state)
 	run_lab_expect(run_check_spec(&spec, &err), &err, CLEAT_INVALID_ARGUMENT,
 		       "working directory 'not/absolute'");
 	run_lab_text(&spec.cwd, "/");
-	spec.env.items = calloc(1, sizeof(*spec.env.items));
-	spec.env.items[spec.env.count++] = (struct cleat_kv){ strdup("A=B"), strdup("") };
+	run_lab_env(&spec, "A=B", "");
 	run_lab_expect(run_check_spec(&spec, &err), &err, CLEAT_INVALID_ARGUMENT, "'A=B' is no name");
 	run_lab_text(&spec.env.items[0].key, "A");
 	run_lab_ok(run_check_spec(&spec, &err), &err);
@@ -377,6 +376,8 @@ static int be_alone_with_v2(const char *path)
 		code = run_wait(h, NULL, NULL, &ended, &end, &err);
 	if (code == CLEAT_OK)
 		code = run_destroy(&lab.env, "t1", &err);
+	run_exec_free(x);
+	run_unref(h);
 	if (code != CLEAT_OK)
 		fprintf(stderr, "%s\n", err.msg);
 	return code == CLEAT_OK && end.code == 137 ? 0 : 13;

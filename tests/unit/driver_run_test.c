@@ -505,10 +505,11 @@ static void *run_one(void *arg)
 	char id[16];
 
 	snprintf(id, sizeof(id), "m%d", one->number);
-	struct run_spec spec = run_lab_spec(one->lab, id, "echo $0; exit $1");
-	free(spec.argv);
+	struct run_spec spec = run_lab_spec(one->lab, id, "");
 	snprintf(id, sizeof(id), "%d", one->number);
-	spec.argv = run_lab_list("/bin/sh", "-c", "echo hello $1; exit $1", "sh", id, NULL);
+	run_lab_text(&spec.argv[2], "echo hello $1; exit $1");
+	spec.argv[3] = strdup("sh");
+	spec.argv[4] = strdup(id);
 	int64_t began_ms = cleat_time_mono_ms();
 	enum cleat_code code = run_start(&one->lab->env, &spec, &h, &err);
 	one->start_ms = cleat_time_mono_ms() - began_ms;

@@ -157,11 +157,10 @@ static void test_env__is_the_jobs_with_a_path_and_a_home(void **state)
 	struct run_spec spec =
 		run_lab_spec(lab, "t1", "env | grep -v -e ^_= -e ^PWD= -e ^OLDPWD= -e ^SHLVL= | sort");
 
-	spec.env.items = calloc(3, sizeof(*spec.env.items));
 	for (const char *const *p = (const char *const[]){ "A", "1", "TWO", "words and\tblanks = \"quotes\"",
 							   "HOME", "/elsewhere", NULL };
 	     *p; p += 2)
-		spec.env.items[spec.env.count++] = (struct cleat_kv){ strdup(p[0]), strdup(p[1]) };
+		run_lab_env(&spec, p[0], p[1]);
 	assert_string_equal(
 		say(lab, &spec),
 		"A=1\nHOME=/elsewhere\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"

@@ -303,6 +303,15 @@ struct run_spec run_lab_spec(const struct run_lab *lab, const char *id, const ch
 	return spec;
 }
 
+void run_lab_env(struct run_spec *spec, const char *key, const char *value)
+{
+	struct cleat_kv *items = realloc(spec->env.items, (spec->env.count + 1) * sizeof(*items));
+
+	assert_non_null(items);
+	spec->env.items = items;
+	items[spec->env.count++] = (struct cleat_kv){ strdup(key), strdup(value) };
+}
+
 void run_lab_mount(struct run_spec *spec, const char *source, const char *target, bool read_only,
 		   const char *propagation)
 {

@@ -37,6 +37,7 @@ const char *run_lab_read(const struct run_lab *lab, const char *name);
 struct run_spec run_lab_spec(const struct run_lab *lab, const char *id, const char *script);
 void run_lab_text(char **field, const char *text);
 char **run_lab_list(const char *first, ...) __attribute__((sentinel));
+void run_lab_env(struct run_spec *spec, const char *key, const char *value);
 void run_lab_mount(struct run_spec *spec, const char *source, const char *target, bool read_only,
 		   const char *propagation);
 

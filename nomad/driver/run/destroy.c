@@ -18,7 +18,8 @@
 #define LOCK_LIMIT_MS 90000 /* longer than a start takes at most */
 #define END_LIMIT_MS 30000
 #define CGROUP_LIMIT_MS 10000
-#define GRACE_MS 2000 /* for conmon to end by itself */
+#define GRACE_MS 2000	    /* for conmon to end by itself */
+#define PRUNE_LIMIT_MS 5000 /* under an endless row of starts, one of which uses the parents then */
 #define PAUSE_NS 5000000
 
 /* ---- pruning, and making cgroups meanwhile ---- */
@@ -30,7 +31,9 @@ static int open_prune_lock(const struct run_tools *tools, int how)
 
 	snprintf(path, sizeof(path), "%s/.lock", tools->root);
 	fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	return fd >= 0 && TEMP_FAILURE_RETRY(flock(fd, how)) == 0 ? cleat_steal_fd(&fd) : -1;
+	if (fd < 0 || TEMP_FAILURE_RETRY(flock(fd, how)) < 0)
+		return -1; /* with errno */
+	return cleat_steal_fd(&fd);
 }
 
 int run_prune_hold(const struct run_tools *tools)
@@ -38,9 +41,16 @@ int run_prune_hold(const struct run_tools *tools)
 	return open_prune_lock(tools, LOCK_SH);
 }
 
-int run_prune_try(const struct run_tools *tools)
+int run_prune_begin(const struct run_tools *tools)
 {
-	return open_prune_lock(tools, LOCK_EX | LOCK_NB);
+	const struct timespec pause = { .tv_nsec = PAUSE_NS };
+	int64_t end_ms = cleat_time_mono_ms() + PRUNE_LIMIT_MS;
+	int fd;
+
+	while ((fd = open_prune_lock(tools, LOCK_EX | LOCK_NB)) < 0 && errno == EWOULDBLOCK &&
+	       cleat_time_mono_ms() < end_ms)
+		nanosleep(&pause, NULL);
+	return fd;
 }
 
 /* ---- ending what runs ---- */
@@ -136,7 +146,7 @@ static enum cleat_code remove_cgroups(const struct run_tools *tools, const struc
 				      struct cleat_error *err)
 {
 	enum cleat_code code = plan->cgroup ? run_cgroup_remove(plan, CGROUP_LIMIT_MS, err) : CLEAT_OK;
-	cleat_autoclose int lock = code == CLEAT_OK && plan->cgroup ? run_prune_try(tools) : -1;
+	cleat_autoclose int lock = code == CLEAT_OK && plan->cgroup ? run_prune_begin(tools) : -1;
 
 	if (lock >= 0)
 		run_cgroup_prune(plan);

@@ -279,7 +279,8 @@ enum cleat_code run_destroy_locked(const struct run_tools *tools, const char *id
 /* Held (shared) while a cgroup is made, so that its parents are not pruned meanwhile; a descriptor to close,
  * or -1. */
 int run_prune_hold(const struct run_tools *tools);
-int run_prune_try(const struct run_tools *tools); /* exclusive, -1: somebody is making one */
+/* The same exclusively; -1 when others kept making cgroups for seconds. */
+int run_prune_begin(const struct run_tools *tools);
 
 /* ---- exec.c, console.c ---- */
 

@@ -1,7 +1,6 @@
 /* spec.c - what a job may ask for: checks that need no look at the machine, and freeing. */
 #include "driver/run/internal.h"
 
-#include "util/kv.h"
 #include "util/mem.h"
 
 #include <ctype.h>
@@ -245,6 +244,10 @@ void run_spec_done(struct run_spec *spec)
 	free_mounts(spec);
 	free_devices(spec);
 	free_limits(spec);
-	cleat_kv_done(&spec->env);
+	for (size_t i = 0; i < spec->env.count; i++) {
+		free(spec->env.items[i].key);
+		free(spec->env.items[i].value);
+	}
+	free(spec->env.items);
 	*spec = (struct run_spec)RUN_SPEC_INIT;
 }

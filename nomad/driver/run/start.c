@@ -208,6 +208,7 @@ static enum cleat_code tell_failure(const struct run_place *place, const char *a
 static enum cleat_code create(const struct run_tools *tools, const struct run_spec *spec,
 			      const struct run_place *place, struct cleat_error *err)
 {
+	cleat_autoclose int hold = run_prune_hold(tools);
 	struct inheritance in = { -1, -1, -1, -1, -1, -1, -1 };
 	char answer[ANSWER_BYTES] = "";
 
@@ -248,7 +249,6 @@ static enum cleat_code read_birth(const struct run_place *place, struct run_birt
 static enum cleat_code make_container(const struct run_tools *tools, const struct run_spec *spec,
 				      const struct run_place *place, struct cleat_error *err)
 {
-	cleat_autoclose int hold = run_prune_hold(tools);
 	struct run_plan plan = { .cgroup = NULL };
 
 	enum cleat_code code = run_cgroup_plan(spec, &plan, err);
