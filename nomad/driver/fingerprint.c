@@ -16,6 +16,7 @@
 #define REFRESH_MS 30000     /* the host expects to hear something about this often */
 #define DOWN_REFRESH_MS 1000 /* while the daemon does not answer */
 #define CALM_MS 500	     /* many events make one look */
+#define ANSWER_MS 5000	     /* a daemon that takes longer is not healthy */
 #define PAGE 500
 
 struct driver_fingerprint {
@@ -45,9 +46,8 @@ static enum cleat_code ask_pools(struct driver_fingerprint *f, struct cleat_erro
 	cleat_autopb Cleat__V1__GetInfoResponse *info = NULL;
 	cleat_autopb Cleat__V1__ListPoolsResponse *out = NULL;
 
-	if (driver_daemon_call(f->daemon, "GetInfo", &info_in.base, DRIVER_DAEMON_QUICK_MS, false, &info,
-			       err) ||
-	    driver_daemon_call(f->daemon, "ListPools", &in.base, DRIVER_DAEMON_QUICK_MS, false, &out, err))
+	if (driver_daemon_call(f->daemon, "GetInfo", &info_in.base, ANSWER_MS, false, &info, err) ||
+	    driver_daemon_call(f->daemon, "ListPools", &in.base, ANSWER_MS, false, &out, err))
 		return err->code;
 	driver_attribute_set(&f->attributes, "driver.cleat.daemon.version", info->version);
 	driver_attributes_pools(&f->attributes, out->pools, out->n_pools);
@@ -66,8 +66,7 @@ static enum cleat_code ask_volumes(struct driver_fingerprint *f, struct cleat_er
 		in.any_scope = true;
 		in.page_size = PAGE;
 		in.page_token = token;
-		if (driver_daemon_call(f->daemon, "ListVolumes", &in.base, DRIVER_DAEMON_QUICK_MS, false,
-				       &out, err))
+		if (driver_daemon_call(f->daemon, "ListVolumes", &in.base, ANSWER_MS, false, &out, err))
 			return err->code;
 		driver_attributes_volumes(&f->attributes, out->volumes, out->n_volumes);
 		free(token);
@@ -263,6 +262,13 @@ enum cleat_code driver_fingerprint_start(struct driver_fingerprint *f, struct dr
 {
 	f->daemon = daemon;
 	f->run = run;
+	/* Streams that are opened now hear of the first look, which takes milliseconds, and not that nothing
+	 * is known. */
+	pthread_mutex_lock(&f->lock);
+	free(f->packed);
+	f->packed = NULL;
+	f->n_packed = 0;
+	pthread_mutex_unlock(&f->lock);
 	if (driver_thread(ask, f, &f->asker, err))
 		return err->code;
 	f->started = true;

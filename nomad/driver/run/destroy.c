@@ -24,16 +24,18 @@
 
 /* ---- pruning, and making cgroups meanwhile ---- */
 
+/* A descriptor that holds the lock, or a negative errno value. */
 static int open_prune_lock(const struct run_tools *tools, int how)
 {
 	char path[PATH_MAX + 16];
-	cleat_autoclose int fd = -1;
 
 	snprintf(path, sizeof(path), "%s/.lock", tools->root);
-	fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0 || TEMP_FAILURE_RETRY(flock(fd, how)) < 0)
-		return -1; /* with errno */
-	return cleat_steal_fd(&fd);
+	int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 || TEMP_FAILURE_RETRY(flock(fd, how)) == 0)
+		return fd < 0 ? -errno : fd;
+	int e = errno;
+	close(fd);
+	return -e;
 }
 
 int run_prune_hold(const struct run_tools *tools)
@@ -47,7 +49,7 @@ int run_prune_begin(const struct run_tools *tools)
 	int64_t end_ms = cleat_time_mono_ms() + PRUNE_LIMIT_MS;
 	int fd;
 
-	while ((fd = open_prune_lock(tools, LOCK_EX | LOCK_NB)) < 0 && errno == EWOULDBLOCK &&
+	while ((fd = open_prune_lock(tools, LOCK_EX | LOCK_NB)) == -EWOULDBLOCK &&
 	       cleat_time_mono_ms() < end_ms)
 		nanosleep(&pause, NULL);
 	return fd;

@@ -277,9 +277,9 @@ enum cleat_code run_handle_new(const struct run_env *env, const char *id, struct
 enum cleat_code run_destroy_locked(const struct run_tools *tools, const char *id, struct run_place *place,
 				   struct cleat_error *err) CLEAT_MUST_CHECK;
 /* Held (shared) while a cgroup is made, so that its parents are not pruned meanwhile; a descriptor to close,
- * or -1. */
+ * or negative. */
 int run_prune_hold(const struct run_tools *tools);
-/* The same exclusively; -1 when others kept making cgroups for seconds. */
+/* The same exclusively; negative when others kept making cgroups for seconds. */
 int run_prune_begin(const struct run_tools *tools);
 
 /* ---- exec.c, console.c ---- */

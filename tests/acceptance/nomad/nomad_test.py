@@ -1,0 +1,632 @@
+#!/usr/bin/env python3
+"""The driver under a real Nomad agent, with the real command line.
+
+    nomad_test.py BUILD_DIR NOMAD_PROGRAM [unittest options]
+"""
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+import unittest
+
+from lab import Lab, WAIT_S, alive, read, wait_for
+
+BUILD = NOMAD = None
+
+JOB = """
+job "{name}" {{
+  type = "{type}"
+  group "g" {{
+    count = {count}
+    reschedule {{
+      attempts  = 0
+      unlimited = false
+    }}
+    restart {{
+      attempts = {restarts}
+      interval = "10m"
+      delay    = "2s"
+      mode     = "fail"
+    }}
+    update {{
+      min_healthy_time = "0s"
+    }}
+    ephemeral_disk {{
+      size = 20
+    }}
+    {group}
+    task "t" {{
+      driver       = "cleat"
+      kill_timeout = "{kill_timeout}"
+      {task}
+      config {{
+        command = "{command}"
+        args    = {args}
+        {config}
+      }}
+      {logs}
+      resources {{
+        cpu    = 20
+        memory = {memory}
+      }}
+    }}
+  }}
+}}
+"""
+
+VOLUME = """
+        volume {{
+          name        = "{name}"
+          create      = true
+          size        = "{size}"
+          destination = "/data"
+          {more}
+        }}
+"""
+
+# A task that says what it hears: signals are trapped, because a shell that is the first process gets no others.
+LISTENER = r"""trap 'echo got-hup' HUP; trap 'echo got-term; exit 7' TERM; echo started; i=0
+while :; do echo tick $i >> /data/ticks 2>/dev/null; i=$((i+1)); sleep 0.2; done"""
+
+
+def job(name, script=None, *, command="/bin/sh", args=None, type="service", count=1, restarts=0, group="", task="", config="", memory=32,
+        kill_timeout="5s", logs="logs {\n max_files = 2\n max_file_size = 5\n }"):
+    if args is None:
+        args = ["-c", script]
+    text = "[" + ", ".join('"' + a.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("${", "$${") + '"'
+                           for a in args) + "]"
+    if type == "batch":
+        group = group + "\n"
+    return JOB.format(name=name, type=type, count=count, restarts=restarts, group=group, task=task, command=command, args=text,
+                      config=config, memory=memory, kill_timeout=kill_timeout, logs=logs).replace(
+                          "update {\n      min_healthy_time = \"0s\"\n    }", "" if type == "batch" else "update {\n      min_healthy_time = \"0s\"\n    }")
+
+
+def volume(name, size="32MiB", more=""):
+    return VOLUME.format(name=name, size=size, more=more)
+
+
+class LabCase(unittest.TestCase):
+    plugin = ""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab(BUILD, NOMAD, cls.plugin)
+        cls.addClassCleanup(cls.lab.close)
+        cls.lab.start_daemon()
+        cls.lab.start_agent()
+        cls.lab.wait_healthy()
+
+    def tearDown(self):
+        """What every test leaves must be nothing."""
+        for j in self.lab.api("jobs"):
+            self.lab.stop_job(j["ID"])
+        self.lab.wait_no_tasks()
+        wait_for(lambda: f"nothing is left over: {self.lab.left_over()}", lambda: not self.lab.left_over())
+
+    def start(self, name, text):
+        self.lab.submit(name, text)
+        return self.lab.wait_alloc(name, "running")["ID"]
+
+    def exit_of(self, name, text):
+        """Runs a job to its end: (allocation, events, failed)."""
+        self.lab.submit(name, text)
+        alloc = wait_for("an allocation", lambda: self.lab.allocs(name))[0]["ID"]
+        self.lab.wait_gone(alloc)
+        states = self.lab.task_states(alloc)
+        return alloc, self.lab.events(alloc), any(s["Failed"] for s in states.values())
+
+    def output(self, alloc, stderr=False):
+        return self.lab.nomad("alloc", "logs", *(["-stderr"] if stderr else []), alloc).stdout
+
+    def wait_output(self, alloc, text):
+        wait_for(lambda: f"the task says '{text}': {self.output(alloc)}", lambda: text in self.output(alloc))
+
+
+class Case1Plugin(unittest.TestCase):
+    """The plugin loads, also without a daemon, and tells what there is."""
+
+    def test_agent_without_daemon(self):
+        lab = Lab(BUILD, NOMAD)
+        self.addCleanup(lab.close)
+        lab.start_agent()
+        lab.wait_healthy(False)
+        self.assertIn(f"{lab.dir}/run/cleat.sock", lab.driver()["HealthDescription"])
+        self.assertTrue(lab.driver()["Detected"])
+        lab.start_daemon()
+        lab.wait_healthy()
+        attributes = lab.node()["Attributes"]
+        self.assertEqual(attributes["driver.cleat"], "1")
+        self.assertEqual(attributes["driver.cleat.pools"], "default")
+        self.assertEqual(attributes["driver.cleat.backends"], "loop")
+        self.assertEqual(attributes["driver.cleat.daemon.healthy"], "true")
+        self.assertEqual(int(attributes["driver.cleat.pool.default.free_percent"]) % 5, 0)
+        self.assertRegex(attributes["driver.cleat.version"], r"^\d+\.\d+\.\d+$")
+        lab.cleat("volume", "create", "here", "--size", "16MiB", "--scope", "default")
+        key = "driver.cleat.volume.default.here"
+        wait_for("the volume is told", lambda: lab.node()["Attributes"].get(key) == "default")
+        lab.cleat("volume", "delete", "default/here", "--scope", "default")
+        wait_for("the volume is not told any more", lambda: not lab.node()["Attributes"].get(key))
+        lab.kill("daemon")
+        lab.wait_healthy(False)
+        lab.start_daemon()
+        lab.wait_healthy()
+
+
+class Case2Volumes(LabCase):
+    """A job names a volume, and the task gets it."""
+
+    def test_volume_as_asked_for_and_data_survives(self):
+        text = job("keeps", "sleep 1000", kill_timeout="1s", config=volume("keeps", "64MiB", """
+          fs = "ext4"
+          options = {
+            uid  = "999"
+            gid  = "998"
+            mode = "0750"
+          }"""))
+        first = self.start("keeps", text)
+        self.assertEqual(self.lab.exec(first, "stat", "-c", "%u %g %a %m", "/data").stdout.split(), ["999", "998", "750", "/data"])
+        kib = int(self.lab.exec(first, "df", "--output=size", "-k", "/data").stdout.split()[1])
+        self.assertTrue(50 * 1024 < kib <= 64 * 1024, kib)
+        self.assertEqual(self.lab.exec(first, "stat", "-f", "-c", "%T", "/data").stdout.strip(), "ext2/ext3")
+        self.lab.exec(first, "sh", "-c", "echo precious > /data/file && sync")
+        claims = self.lab.cleat_json("claim", "list")["claims"]
+        self.assertEqual([c["owner"] for c in claims], [f"alloc {first} task t"])
+        self.assertEqual(self.lab.cleat_json("volume", "list", "--scope", "default")["volumes"][0]["scope"], "default")
+        self.lab.wait_event(first, r"Volume 'default/keeps' created, 64 MiB")
+        self.lab.wait_event(first, r"Volume 'default/keeps' mounted at '/data'")
+        self.lab.nomad("alloc", "stop", "-detach", first)
+        second = self.lab.wait_alloc("keeps", "running", other_than=(first,))["ID"]
+        self.assertEqual(self.lab.exec(second, "cat", "/data/file").stdout, "precious\n")
+        self.lab.wait_event(first, r"Volume 'default/keeps' released")
+        # A later version of the job wants more: the volume grows, the data stays.
+        self.lab.submit("keeps", text.replace('"64MiB"', '"96MiB"'))
+        third = self.lab.wait_alloc("keeps", "running", other_than=(first, second))["ID"]
+        self.lab.wait_event(third, r"Volume 'default/keeps' grown from 64 MiB to 96 MiB")
+        wait_for("the file system has grown", lambda: int(
+            self.lab.exec(third, "df", "--output=size", "-k", "/data").stdout.split()[1]) > 65 * 1024)
+        self.assertEqual(self.lab.exec(third, "cat", "/data/file").stdout, "precious\n")
+
+    def test_second_job_waits_for_the_first(self):
+        first = self.start("holder", job("holder", "sleep 1000", kill_timeout="1s", config=volume("one")))
+        self.lab.submit("waiter", job("waiter", "sleep 1000", restarts=100, kill_timeout="1s", config=volume("one")))
+        waiter = wait_for("an allocation", lambda: self.lab.allocs("waiter"))[0]["ID"]
+        self.lab.wait_event(waiter, rf"in use: .* by 'alloc {first} task t'")
+        self.lab.wait_event(waiter, r"Task restarting")
+        self.lab.stop_job("holder")
+        self.assertEqual(self.lab.wait_alloc("waiter", "running")["ID"], waiter)
+
+    def test_shared_volume_has_two_users(self):
+        shared = volume("both", more='access_mode = "single-node-multi-writer"')
+        one = self.start("one", job("one", "sleep 1000", kill_timeout="1s", config=shared))
+        other = self.start("other", job("other", "sleep 1000", kill_timeout="1s", config=shared.replace("create      = true", "create      = false")))
+        self.lab.exec(one, "sh", "-c", "echo hello > /data/f")
+        self.assertEqual(self.lab.exec(other, "cat", "/data/f").stdout, "hello\n")
+
+    def test_read_only(self):
+        self.start("writes", job("writes", "echo x > /data/f; sleep 1000", kill_timeout="1s", config=volume("ro")))
+        self.lab.stop_job("writes")
+        self.lab.wait_no_tasks()
+        alloc = self.start("reads", job("reads", "sleep 1000", kill_timeout="1s", config=volume("ro", more="read_only = true")))
+        self.assertEqual(self.lab.exec(alloc, "cat", "/data/f").stdout, "x\n")
+        self.assertIn("Read-only", self.lab.exec(alloc, "sh", "-c", "echo y > /data/f", check=False).stderr)
+
+    def test_missing_volume_names_pool_and_node(self):
+        node = self.lab.node()["Name"]
+        config = volume("nowhere").replace("create      = true", "create      = false")
+        _, events, failed = self.exit_of("missing", job("missing", "true", type="batch", config=config))
+        self.assertTrue(failed)
+        self.assertTrue(any(f"pool 'default' on node '{node}'" in e and "nowhere" in e for e in events), events)
+        self.assertFalse(any("restarting" in e.lower() and "not" not in e.lower() for e in events), events)
+
+    def test_lifetime_of_the_allocation(self):
+        alloc = self.start("scratch", job("scratch", "sleep 1000", restarts=3, kill_timeout="1s",
+                                          config=volume("scratch", more='lifetime = "allocation"')))
+        name = f"scratch-{alloc}"
+        names = lambda: [v["name"] for v in self.lab.cleat_json("volume", "list", "--scope", "default").get("volumes", [])]
+        self.assertIn(name, names())
+        self.lab.exec(alloc, "sh", "-c", "echo kept > /data/f")
+        self.lab.nomad("alloc", "restart", alloc)
+        self.lab.wait_event(alloc, r"Volume .* released")
+        wait_for("it runs again", lambda: self.lab.exec(alloc, "cat", "/data/f", check=False).stdout == "kept\n")
+        self.lab.stop_job("scratch")
+        self.lab.wait_no_tasks()
+        self.assertIn(name, names(), "the volume stays as long as the allocation's directory")
+        self.lab.nomad("system", "gc")
+        wait_for("the allocation's directory is gone", lambda: not os.path.exists(f"{self.lab.dir}/nomad/alloc/{alloc}"))
+        wait_for("the volume is deleted", lambda: name not in names())
+        wait_for("nothing remembers it", lambda: not os.listdir(f"{self.lab.dir}/driver/allocs"))
+
+    def test_daemon_down_is_waited_for(self):
+        self.lab.kill("daemon")
+        self.lab.wait_healthy(False)
+        # Placement needs a healthy driver, so the task is restarted on the node that it is on already.
+        self.lab.start_daemon()
+        self.lab.wait_healthy()
+        alloc = self.start("down", job("down", "sleep 1000", restarts=100, kill_timeout="1s", config=volume("down")))
+        self.lab.kill("daemon")
+        self.lab.nomad("alloc", "restart", "-task", "t", alloc, check=False)
+        self.lab.wait_event(alloc, r"volume daemon does not answer at .*is cleatd running")
+        self.lab.start_daemon()
+        wait_for("it runs again", lambda: self.lab.exec(alloc, "stat", "-c", "%m", "/data", check=False).stdout == "/data\n")
+
+    def test_bad_values_are_refused_by_name(self):
+        for field, line, words in (
+                ("size", 'size = "many"', r"size: 'many' is no size"),
+                ("destination", 'destination = "data"', r"destination: 'data' is no absolute path"),
+                ("destination", 'destination = "/a/../b"', r"destination: '/a/../b' must not contain"),
+                ("access_mode", 'access_mode = "exclusive"', r"access_mode: 'exclusive' is no access mode"),
+                ("lifetime", 'lifetime = "ever"', r"lifetime: 'ever' is neither"),
+                ("name", 'name = "a/b"', r"name: 'a/b' must not contain"),
+                ("options", 'options = {\n nonsense = "1"\n }', r"nonsense"),
+                ("pool", 'pool = "attic"', r"attic"),
+                ("fs", 'fs = "fat"', r"fat"),
+        ):
+            with self.subTest(line):
+                text = volume("bad").replace('name        = "bad"', "" if field == "name" else 'name        = "bad"')
+                text = re.sub(rf"\n\s*{field}\s*=.*", "", text) if field in ("size", "destination") else text
+                text = text.replace("create ", line + "\n          create ")
+                name = "bad-" + re.sub(r"[^a-z]", "", line)[:20]
+                _, events, failed = self.exit_of(name, job(name, "true", type="batch", config=text))
+                self.assertTrue(failed)
+                self.assertTrue(any(re.search(words, e) for e in events), events)
+                self.lab.stop_job(name)
+
+
+class Case3Kills(LabCase):
+    """kill -9 of everything but the task, which does not notice."""
+
+    def setUp(self):
+        self.alloc = self.start("lives", job("lives", LISTENER, config=volume("lives"), kill_timeout="10s"))
+        self.wait_output(self.alloc, "started")
+        self.container = self.lab.tasks()[0]
+        self.pid = self.task_pid()
+
+    def task_pid(self):
+        import json
+        return json.loads(read(f"{self.lab.dir}/driver/tasks/{self.container}/started.json"))["pid"]
+
+    def check_alive(self, what):
+        """Everything that can be asked of a running task works."""
+        self.lab.wait_healthy()
+        self.assertTrue(alive(self.pid), f"the task ended: {what}")
+        self.assertEqual(self.lab.tasks(), [self.container], f"the task was started anew: {what}")
+        wait_for("alloc exec", lambda: self.lab.exec(self.alloc, "echo", "hello", check=False).stdout == "hello\n")
+        self.assertEqual(self.lab.exec(self.alloc, "sh", "-c", "exit 5", check=False).returncode, 5)
+        before = len(self.lab.exec(self.alloc, "cat", "/data/ticks").stdout.splitlines())
+        wait_for("the task still writes to its volume",
+                 lambda: len(self.lab.exec(self.alloc, "cat", "/data/ticks").stdout.splitlines()) > before)
+        heard = self.output(self.alloc).count("got-hup")
+        self.lab.nomad("alloc", "signal", "-s", "SIGHUP", self.alloc)
+        wait_for(lambda: f"the signal arrives and the log goes on: {what}", lambda: self.output(self.alloc).count("got-hup") > heard)
+        def stats():
+            usage = self.lab.api(f"client/allocation/{self.alloc}/stats")["Tasks"].get("t")
+            return usage and usage["ResourceUsage"]["MemoryStats"]["Usage"] > 0
+        wait_for(lambda: f"stats: {what}", stats)
+
+    def check_end(self):
+        self.lab.nomad("job", "stop", "-detach", "lives")
+        self.lab.wait_gone(self.alloc)
+        terminated = [e for e in self.lab.task_states(self.alloc)["t"]["Events"] if e["Type"] == "Terminated"]
+        self.assertEqual([e["ExitCode"] for e in terminated], [7])
+
+    def test_plugin(self):
+        before = self.lab.plugin_pids()
+        self.lab.kill("plugin")
+        wait_for("a new plugin", lambda: self.lab.plugin_pids() and self.lab.plugin_pids() != before)
+        self.check_alive("the plugin was killed")
+        self.lab.kill("plugin")
+        self.check_alive("the plugin was killed again")
+        self.check_end()
+
+    def test_agent(self):
+        plugin = self.lab.plugin_pids()
+        self.lab.kill("agent")
+        self.assertEqual(self.lab.plugin_pids(), plugin, "the plugin survives its agent")
+        self.lab.start_agent()
+        self.check_alive("the agent was killed")
+        self.assertEqual(self.lab.plugin_pids(), plugin, "the agent has found its plugin again")
+        self.check_end()
+
+    def test_daemon(self):
+        self.lab.kill("daemon")
+        self.assertTrue(alive(self.pid))
+        self.lab.start_daemon()
+        self.check_alive("the daemon was killed")
+        self.check_end()
+
+    def test_all_and_the_task_ends_meanwhile(self):
+        self.lab.kill("agent")
+        self.lab.kill("plugin")
+        self.lab.kill("daemon")
+        self.assertTrue(alive(self.pid))
+        os.kill(self.pid, 15)
+        wait_for("the task has ended", lambda: not alive(self.pid))
+        self.lab.start_daemon()
+        self.lab.start_agent()
+        self.lab.wait_gone(self.alloc)
+        terminated = [e for e in self.lab.task_states(self.alloc)["t"]["Events"] if e["Type"] == "Terminated"]
+        self.assertEqual([e["ExitCode"] for e in terminated], [7])
+
+    def test_all_at_once(self):
+        self.lab.kill("agent")
+        self.lab.kill("plugin")
+        self.lab.kill("daemon")
+        self.lab.start_daemon()
+        self.lab.start_agent()
+        self.check_alive("everything was killed")
+        self.check_end()
+
+    def test_orderly_restart(self):
+        self.lab.end("agent")
+        wait_for("the plugin ends with its agent", lambda: not self.lab.plugin_pids())
+        self.assertTrue(alive(self.pid))
+        self.lab.start_agent()
+        self.check_alive("the agent was restarted in good order")
+        self.lab.end("daemon")
+        self.lab.start_daemon()
+        self.check_alive("the daemon was restarted in good order")
+        self.check_end()
+
+    def test_daemon_down_while_the_task_ends(self):
+        """What could not be released is made up for."""
+        self.lab.kill("daemon")
+        self.lab.nomad("job", "stop", "-detach", "lives")
+        self.lab.wait_gone(self.alloc)
+        self.lab.start_daemon()
+        wait_for("the claim is released", lambda: not self.lab.cleat_json("claim", "list").get("claims"))
+
+
+class Case4Tasks(LabCase):
+    """What tasks do and what can be done with them."""
+
+    def events_of(self, script, **more):
+        name = self._testMethodName.replace("_", "-")
+        return self.exit_of(name, job(name, script, type="batch", **more))
+
+    def test_exit_code(self):
+        _, events, failed = self.events_of("exit 42")
+        self.assertTrue(failed)
+        self.assertTrue(any("Exit Code: 42" in e for e in events), events)
+
+    def test_success(self):
+        alloc, events, failed = self.events_of("echo out; echo err >&2")
+        self.assertFalse(failed, events)
+        self.assertEqual(self.output(alloc), "out\n")
+        self.assertEqual(self.output(alloc, stderr=True), "err\n")
+
+    def test_out_of_memory(self):
+        _, events, failed = self.events_of("exec python3 -c \"x=bytearray(300<<20)\"", memory=24)
+        self.assertTrue(failed)
+        self.assertTrue(any("OOM Killed" in e for e in events), events)
+
+    def test_bad_command(self):
+        _, events, failed = self.events_of("", command="/no/such/program", args=[])
+        self.assertTrue(failed)
+        self.assertTrue(any("/no/such/program" in e for e in events), events)
+
+    def test_ignores_its_kill_signal(self):
+        alloc = self.start("stubborn", job("stubborn", "trap '' TERM INT; while :; do sleep 1; done", kill_timeout="2s"))
+        began = time.monotonic()
+        self.lab.nomad("job", "stop", "-detach", "stubborn")
+        self.lab.wait_gone(alloc)
+        self.assertGreaterEqual(time.monotonic() - began, 1.9)
+        self.assertTrue(any("Exit Code: 137" in e for e in self.lab.events(alloc)), self.lab.events(alloc))
+
+    def test_kill_signal(self):
+        alloc = self.start("usr", job("usr", "trap 'exit 9' USR1; echo ready; while :; do sleep 0.1; done", kill_timeout="30s",
+                                      task='kill_signal = "SIGUSR1"'))
+        self.wait_output(alloc, "ready")
+        self.lab.nomad("job", "stop", "-detach", "usr")
+        self.lab.wait_gone(alloc)
+        self.assertTrue(any("Exit Code: 9" in e for e in self.lab.events(alloc)), self.lab.events(alloc))
+
+    def test_restart_policy(self):
+        alloc, events, failed = self.events_of("echo once more; exit 1", restarts=2)
+        self.assertTrue(failed)
+        self.assertEqual(self.output(alloc).count("once more"), 3)
+
+    def test_log_rotation(self):
+        alloc = self.start("logs", job("logs", "yes 0123456789012345678901234567890123456789 | head -c 4000000; echo the-end; sleep 1000",
+                                       kill_timeout="1s", logs="logs {\n max_files = 3\n max_file_size = 1\n }"))
+        self.wait_output(alloc, "the-end")
+        files = sorted(os.listdir(f"{self.lab.dir}/nomad/alloc/{alloc}/alloc/logs"))
+        numbers = [int(f.rsplit(".", 1)[1]) for f in files if re.match(r"t\.stdout\.\d+$", f)]
+        self.assertEqual(len(numbers), 3, files)
+        self.assertGreaterEqual(max(numbers), 3)
+
+    def test_logs_disabled(self):
+        alloc, _, failed = self.events_of("echo unheard; echo seen > /alloc/data/seen", logs="logs {\n disabled = true\n }")
+        self.assertFalse(failed)
+        self.assertEqual(read(f"{self.lab.dir}/nomad/alloc/{alloc}/alloc/data/seen"), "seen\n")
+
+    def test_environment_and_directories(self):
+        alloc, _, failed = self.events_of(
+            "env; echo a > /alloc/data/a; echo l > $NOMAD_TASK_DIR/l; echo s > /secrets/s; pwd; hostname; ulimit -n; cat /proc/self/status",
+            task="env {\n GREETING = \"hello ${NOMAD_ALLOC_INDEX}\"\n LONG = \"" + "x" * 6000 + "\"\n }",
+            config='work_dir = "/local"\n hostname = "somewhere"\n ulimit = {\n nofile = "200:300"\n }\n cap_drop = ["all"]')
+        self.assertFalse(failed)
+        out = self.output(alloc)
+        self.assertIn("GREETING=hello 0\n", out)
+        self.assertIn("LONG=" + "x" * 6000 + "\n", out)
+        self.assertIn("NOMAD_ALLOC_DIR=/alloc\n", out)
+        self.assertNotIn("CLEAT_SOCKET", out, "the agent's environment stays outside")
+        self.assertIn("/local\nsomewhere\n200\n", out)
+        self.assertRegex(out, r"CapEff:\s+0000000000000000")
+        self.assertRegex(out, r"NoNewPrivs:\s+1")
+        self.assertRegex(out, r"Seccomp:\s+2")
+        self.assertEqual(read(f"{self.lab.dir}/nomad/alloc/{alloc}/t/local/l"), "l\n")
+
+    def test_user(self):
+        alloc, _, failed = self.events_of("id -un; id -u", task='user = "nobody"')
+        self.assertFalse(failed)
+        self.assertEqual(self.output(alloc), "nobody\n65534\n")
+
+    def test_host_is_read_only_and_private(self):
+        alloc, _, failed = self.events_of("touch /usr/x /etc/x 2>&1; touch /tmp/x && echo tmp; ls /proc | grep -c '^[0-9]*$'")
+        self.assertFalse(failed)
+        out = self.output(alloc)
+        self.assertEqual(out.count("Read-only file system"), 2)
+        self.assertIn("tmp\n", out)
+        self.assertFalse(os.path.exists("/tmp/x"))
+        self.assertLess(int(out.split()[-1]), 8, "processes of the host are not seen")
+
+    def test_host_volume(self):
+        with open(f"{self.lab.dir}/shared/hello", "w", encoding="utf-8") as f:
+            f.write("from the host\n")
+        alloc, _, failed = self.events_of("cat /srv/hello; touch /srv/x 2>&1; grep ' /srv ' /proc/self/mountinfo", group="""
+    volume "shared" {
+      type      = "host"
+      source    = "shared"
+    }""", task="""volume_mount {
+        volume      = "shared"
+        destination = "/srv"
+        read_only   = true
+        propagation_mode = "host-to-task"
+      }""")
+        self.assertFalse(failed, self.lab.events(alloc))
+        out = self.output(alloc)
+        self.assertIn("from the host\n", out)
+        self.assertIn("Read-only", out)
+        self.assertIn(" master:", out, "mounts of the host arrive in the task")
+
+    def test_network_none(self):
+        alloc, _, failed = self.events_of("ls /sys/class/net; cat /proc/net/dev", group='network {\n mode = "none"\n }')
+        self.assertFalse(failed, self.lab.events(alloc))
+        names = [line.split(":")[0].strip() for line in self.output(alloc).splitlines() if ":" in line]
+        self.assertEqual(set(names) - {"lo", "sit0", "tunl0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "ip6gre0",
+                                       "dummy0", "teql0", "bond0"}, set(), names)
+
+    def test_network_host(self):
+        alloc, _, failed = self.events_of("cat /proc/net/dev", group='network {\n mode = "host"\n }')
+        self.assertFalse(failed)
+        self.assertEqual(self.output(alloc).count(":"), read("/proc/net/dev").count(":"))
+
+    def test_unknown_capability(self):
+        _, events, failed = self.events_of("true", config='cap_add = ["fly"]')
+        self.assertTrue(failed)
+        self.assertTrue(any("cap_add: 'fly'" in e for e in events), events)
+
+    def test_capability_beyond_the_plugin(self):
+        _, events, failed = self.events_of("true", config='cap_add = ["sys_admin"]')
+        self.assertTrue(failed)
+        self.assertTrue(any("allow_caps" in e for e in events), events)
+
+    def test_script_check_and_task_states(self):
+        """ExecTask is what script checks use; here through the service that Nomad keeps itself."""
+        alloc = self.start("checked", job("checked", "sleep 1000", kill_timeout="1s"))
+        self.assertEqual(self.lab.exec(alloc, "cat", "/proc/1/comm").stdout, "sleep\n")
+
+    # ---- alloc exec ----
+
+    def test_exec_without_terminal(self):
+        alloc = self.start("exec", job("exec", "sleep 1000", kill_timeout="1s"))
+        done = self.lab.exec(alloc, "sh", "-c", "cat; echo err >&2; exit 3", check=False, flags=("-i=true", "-t=false"), input="typed\n")
+        self.assertEqual((done.stdout, done.stderr, done.returncode), ("typed\n", "err\n", 3))
+        big = "0123456789abcdef" * 65536 * 4
+        done = self.lab.exec(alloc, "sh", "-c", "sleep 0.5; wc -c", flags=("-i=true", "-t=false"), input=big)
+        self.assertEqual(int(done.stdout), len(big), "input that the command is slow to read")
+        done = self.lab.exec(alloc, "head", "-c", "5000000", "/dev/zero")
+        self.assertEqual(len(done.stdout), 5000000)
+        done = self.lab.exec(alloc, "/no/such", check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("/no/such", done.stdout + done.stderr)
+
+    def test_exec_with_terminal(self):
+        alloc = self.start("tty", job("tty", "sleep 1000", kill_timeout="1s"))
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        import fcntl
+        import struct
+        import termios
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
+        shell = subprocess.Popen([NOMAD, "alloc", "exec", "-t", "-i", alloc, "/bin/sh"], stdin=slave, stdout=slave, stderr=slave,
+                                 env=self.lab.env, start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        os.close(slave)
+        seen = b""
+
+        def expect(text):
+            nonlocal seen
+            deadline = time.monotonic() + WAIT_S
+            while text not in seen:
+                self.assertLess(time.monotonic(), deadline, seen)
+                if select.select([master], [], [], 1)[0]:
+                    seen += os.read(master, 4096)
+            seen = seen[seen.index(text) + len(text):]
+
+        expect(b"# ")
+        os.write(master, b"stty size; tty\n")
+        expect(b"33 99")
+        expect(b"/dev/pts/")
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 111, 0, 0))
+        def resized():
+            os.write(master, b"echo size $(stty size)\n")
+            expect(b"size ")
+            expect(b"size ")
+            expect(b"\r\n")
+            return True
+        wait_for("the window has its new size", lambda: resized() and b"" == b"")
+        os.write(master, b"while [ \"$(stty size)\" != '44 111' ]; do sleep 0.1; done; echo re''sized\n")
+        expect(b"resized")
+        os.write(master, b"cat\nround trip\n\x03")
+        expect(b"round trip\r\nround trip")
+        os.write(master, b"exit 6\n")
+        self.assertEqual(shell.wait(WAIT_S), 6)
+
+
+class Case4DynamicUsers(LabCase):
+    plugin = "dynamic_users = true"
+
+    def test_dynamic_user(self):
+        alloc, _, failed = self.exit_of("dynamic", job("dynamic", "id -u; cat /proc/self/status; touch /local/mine && ls -ln /local", type="batch"))
+        self.assertFalse(failed, self.lab.events(alloc))
+        self.assertGreaterEqual(int(self.output(alloc).split()[0]), 80000)
+
+
+class Case5Fifty(LabCase):
+    """Fifty at a time leave nothing."""
+
+    def test_fifty(self):
+        loops_before = self.lab.loops()
+        text = job("fifty", "echo up; exec sleep 1000", count=50, memory=16, kill_timeout="5s",
+                   config=volume("v-${NOMAD_ALLOC_INDEX}", "16MiB"))
+        for round in range(2):
+            with self.subTest(round=round):
+                self.lab.submit("fifty", text)
+                running = lambda: [a for a in self.lab.allocs("fifty") if a["ClientStatus"] == "running"]
+                wait_for(lambda: f"fifty are running: {len(running())} {self.lab.describe('fifty')[-2:]}", lambda: len(running()) == 50, limit=300)
+                self.assertEqual(len(self.lab.tasks()), 50)
+                allocs = [a["ID"] for a in running()]
+                print(self.memory(), file=sys.stderr)
+                self.lab.nomad("job", "stop", "-detach", "-purge", "fifty")
+                self.lab.wait_no_tasks()
+                wait_for(lambda: f"nothing is left over: {self.lab.left_over()}", lambda: not self.lab.left_over())
+                wait_for(lambda: f"loop devices: {self.lab.loops()}", lambda: self.lab.loops() == loops_before)
+                wait_for(lambda: f"cgroups: {self.cgroups(allocs)}", lambda: not self.cgroups(allocs))
+                self.assertEqual([f for a in allocs for f in self.fifos(a)], [])
+
+    def memory(self):
+        rollup = read(f"/proc/{self.lab.plugin_pids()[0]}/smaps_rollup")
+        private = sum(int(n) for n in re.findall(r"^Private_(?:Clean|Dirty): +(\d+)", rollup, re.M))
+        return f"the plugin's private memory with fifty tasks: {private / 1024:.1f} MiB"
+
+    @staticmethod
+    def cgroups(allocs):
+        found = []
+        for folder, names, _ in os.walk("/sys/fs/cgroup"):
+            found += [os.path.join(folder, n) for n in names if any(a in n for a in allocs)]
+        return found
+
+    def fifos(self, alloc):
+        folder = f"{self.lab.dir}/nomad/alloc/{alloc}/alloc/logs"
+        return [f for f in os.listdir(folder) if f.endswith(".fifo")] if os.path.isdir(folder) else []
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    BUILD, NOMAD = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)
