@@ -140,11 +140,8 @@ static enum cleat_code take_pool(struct cleat_csi *c, const Csi__V1__CreateVolum
 
 	if (take_source(c, in->volume_content_source, w, pool, err))
 		return err->code;
-	if (cleat_pool_get(c->engine, w->params.pool[0] ? w->params.pool : pool, &w->pool, err)) {
-		if (err->code == CLEAT_NOT_FOUND)
-			err->code = CLEAT_INVALID_ARGUMENT;
-		return cleat_error_wrap(err, "parameter 'pool'");
-	}
+	if (csi_pool_get(c, w->params.pool[0] ? w->params.pool : pool, &w->pool, err))
+		return err->code;
 	if (!w->source[0])
 		memcpy(w->fs, w->pool.fs, sizeof(w->fs));
 	return csi_topology_check(c, in->accessibility_requirements, w->pool.shared, err);

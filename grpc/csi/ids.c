@@ -115,3 +115,18 @@ enum cleat_code csi_check_other_pools(struct cleat_csi *c, enum cleat_kind kind,
 	}
 	return CLEAT_OK;
 }
+
+enum cleat_code csi_pool_get(struct cleat_csi *c, const char *name, struct cleat_pool_state *out,
+			     struct cleat_error *err)
+{
+	if (cleat_pool_get(c->engine, name, out, err) == CLEAT_OK)
+		return CLEAT_OK;
+	if (err->code != CLEAT_NOT_FOUND)
+		return err->code;
+	if (!name[0])
+		return cleat_error_set(
+			err, CLEAT_INVALID_ARGUMENT,
+			"parameter 'pool' is missing, and no pool of this node is the default");
+	return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "parameter 'pool': this node has no pool '%.*s'",
+			       CSI_TEXT_MAX_BYTES, name);
+}

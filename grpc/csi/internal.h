@@ -103,6 +103,9 @@ void csi_pool_of_id(const char *id, char pool_out[CLEAT_ID_MAX_BYTES + 1]);
 /* To a CO a name is one volume's (or snapshot's) in all pools: ALREADY_EXISTS when another pool has it. */
 enum cleat_code csi_check_other_pools(struct cleat_csi *c, enum cleat_kind kind, const char *name,
 				      const char *pool, struct cleat_error *err) CLEAT_MUST_CHECK;
+/* The pool of that name, or the default one; INVALID_ARGUMENT: there is none. */
+enum cleat_code csi_pool_get(struct cleat_csi *c, const char *name, struct cleat_pool_state *out,
+			     struct cleat_error *err) CLEAT_MUST_CHECK;
 /* For the log of a call that named no id. */
 static inline void csi_note_id(struct cleat_pending *p, const struct cleat_volume_state *v)
 {

@@ -136,13 +136,9 @@ static enum cleat_code check_capacity(struct cleat_csi *c, const Csi__V1__GetCap
 {
 	struct cleat_error ignored = CLEAT_ERROR_INIT;
 
-	if (csi_params_take((void *)in->parameters, in->n_parameters, params, err))
+	if (csi_params_take((void *)in->parameters, in->n_parameters, params, err) ||
+	    csi_pool_get(c, params->pool, pool, err))
 		return err->code;
-	if (cleat_pool_get(c->engine, params->pool, pool, err)) {
-		if (err->code == CLEAT_NOT_FOUND)
-			err->code = CLEAT_INVALID_ARGUMENT;
-		return cleat_error_wrap(err, "parameter 'pool'");
-	}
 	*possible_out = pool->online && (pool->shared || csi_topology_is_here(c, in->accessible_topology));
 	for (size_t i = 0; i < in->n_volume_capabilities; i++) {
 		csi_autoaccess struct csi_access one = { 0 };
