@@ -254,6 +254,7 @@ static enum cleat_code grow_first(struct op *op, struct cleat_record **rec, cons
 				  struct cleat_error *err)
 {
 	const struct cleat_fs *fs = cleat_fs_find((*rec)->fs);
+	bool in_use = false;
 
 	if (!must_grow(*rec) || !fs || fs->grows_only_mounted || (*rec)->format > CLEAT_RECORD_FORMAT)
 		return CLEAT_OK;
@@ -264,6 +265,11 @@ static enum cleat_code grow_first(struct op *op, struct cleat_record **rec, cons
 		err->retry = true;
 		return cleat_error_wrap(err, "an earlier resize of '%s' still runs", op->id);
 	}
+	/* A mount that outlived ours in somebody's mount namespace: one more mount of the device is safe, growing it is not.  Later, then. */
+	if (cleat_sys_block_in_use(source->path, &in_use, err))
+		return err->code;
+	if (in_use)
+		return CLEAT_OK;
 	if (cleat_fs_grow_unmounted(fs, source->path, source->fd, err))
 		return err->code;
 	struct cleat_record *changed = cleat_record_copy(*rec);

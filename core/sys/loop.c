@@ -497,6 +497,16 @@ enum cleat_code cleat_sys_block_set_read_only(const char *path, bool read_only, 
 		      : cleat_error_errno(err, e, "make '%s' read-%s", path, read_only ? "only" : "write");
 }
 
+enum cleat_code cleat_sys_block_in_use(const char *path, bool *out, struct cleat_error *err)
+{
+	cleat_autoclose int fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+
+	if (fd < 0 && errno != EBUSY)
+		return cleat_error_errno(err, errno, "open '%s'", path);
+	*out = fd < 0;
+	return CLEAT_OK;
+}
+
 enum cleat_code cleat_sys_block_size(const char *path, uint64_t *bytes_out, struct cleat_error *err)
 {
 	cleat_autoclose int fd = -1;

@@ -38,6 +38,8 @@ enum cleat_code cleat_sys_loop_detach(const char *path, struct cleat_error *err)
 enum cleat_code cleat_sys_loop_update_size(const char *path, struct cleat_error *err) CLEAT_MUST_CHECK;
 /* BLKROSET. */
 enum cleat_code cleat_sys_block_set_read_only(const char *path, bool read_only, struct cleat_error *err) CLEAT_MUST_CHECK;
+/* Whether something has the block device to itself (open(2), O_EXCL): a mount of it in any mount namespace, or another tool. */
+enum cleat_code cleat_sys_block_in_use(const char *path, bool *out, struct cleat_error *err) CLEAT_MUST_CHECK;
 /* BLKGETSIZE64. */
 enum cleat_code cleat_sys_block_size(const char *path, uint64_t *bytes_out, struct cleat_error *err) CLEAT_MUST_CHECK;
 

@@ -201,6 +201,12 @@ bool fixture_up(const struct fixture *fx, const char *dir)
 
 	if (asprintf(&image, "%s/base.img", dir) < 0 || asprintf(&base, "%s/base", dir) < 0)
 		return false;
+	/* As under systemd: what is unmounted here goes from every mount namespace that was copied from this
+	 * one, such as those of tasks that other tests start beside this one. */
+	if (mount(dir, dir, NULL, MS_BIND, NULL) != 0 || mount(NULL, dir, NULL, MS_SHARED, NULL) != 0) {
+		fprintf(stderr, "%s: make it a shared mount: %s\n", dir, strerror(errno));
+		return false;
+	}
 	if (!make_image(image, fx->base_bytes) || mkdir(base, 0755) != 0) {
 		fprintf(stderr, "%s: %s\n", dir, strerror(errno));
 		return false;

@@ -192,7 +192,7 @@ static void test_claims__an_operator_can_release_one(void **state)
 	close(held);
 	/* What was taken away by force goes for good when its last user has gone, and the kernel takes its
 	 * time for that. */
-	for (int i = 0; i < 1000 && loops_below(w->pool_path, pool_file(w), false); i++)
+	for (int i = 0; i < 1000 && volume_loops(w, false); i++)
 		usleep(5000);
 	world_tidy(w);
 }

@@ -318,6 +318,7 @@ static void make_foreign(struct world *w, const char *path)
 	assert_int_equal(run_tool(mount), 0);
 	put_file(mounted, "f", MIB, 1);
 	assert_int_equal(umount(mounted), 0);
+	assert_int_equal(loops_left(path, NULL), 0);
 }
 
 static void test_adopt__takes_in_what_is_there(void **state)

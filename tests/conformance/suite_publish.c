@@ -3,15 +3,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "util/kv.h"
+
+extern char **environ;
 
 static void test_publish__data_stays(void **state)
 {
@@ -251,7 +256,7 @@ static void test_stage__goes_with_the_last_that_needs_it(void **state)
 	assert_true(is_mounted(t) && is_staged(w));
 	ok_unpublish(w, POOL "/db", t);
 	assert_false(is_staged(w));
-	assert_int_equal(loops_left(w->pool_path, pool_file(w)), 0);
+	assert_int_equal(volume_loops(w, true), 0);
 	world_tidy(w);
 }
 
@@ -463,6 +468,96 @@ static void test_fs__each_kind_is_made_and_mounted(void **state)
 	world_tidy(w);
 }
 
+/* ---- mounts that survive elsewhere -------------------------------------------------------------------- */
+
+/* A process with a mount namespace of its own, a copy of this one, that hears nothing of what is unmounted
+ * here. */
+static pid_t start_elsewhere(void)
+{
+	char *const argv[] = { (char *)(uintptr_t) "unshare",
+			       (char *)(uintptr_t) "--mount",
+			       (char *)(uintptr_t) "--propagation",
+			       (char *)(uintptr_t) "private",
+			       (char *)(uintptr_t) "sleep",
+			       (char *)(uintptr_t) "1000",
+			       NULL };
+	char name[64], comm[32] = "";
+	pid_t pid;
+
+	assert_int_equal(posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ), 0);
+	snprintf(name, sizeof(name), "/proc/%d/comm", (int)pid);
+	/* Once it sleeps, it has its namespace. */
+	for (int i = 0; i < 2000 && strcmp(comm, "sleep\n") != 0; i++) {
+		cleat_autoclose int fd = open(name, O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd >= 0 ? read(fd, comm, sizeof(comm) - 1) : 0;
+
+		comm[n > 0 ? n : 0] = '\0';
+		usleep(1000);
+	}
+	assert_string_equal(comm, "sleep\n");
+	return pid;
+}
+
+static void end_elsewhere(struct world *w, pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	assert_int_equal(volume_loops(w, true), 0);
+}
+
+/* A second loop device on the same image would be mounted happily, and would destroy it. */
+static void test_mounts__that_survive_elsewhere_share_the_device(void **state)
+{
+	struct world *w = *state;
+	struct cleat_request del = req_for(CLEAT_VERB_DELETE, POOL "/db");
+	char t[256], u[256];
+
+	world_open(w);
+	ok_create(w, "db", NULL);
+	ok_publish(w, POOL "/db", "t", t);
+	put_file(t, "f", MIB, 1);
+	pid_t elsewhere = start_elsewhere();
+	ok_unpublish(w, POOL "/db", t);
+	const unsigned bound = volume_loops(w, false);
+	refused(w, &del, CLEAT_FAILED_PRECONDITION, "in use");
+	ok_publish(w, POOL "/db", "u", u);
+	assert_true(has_file(u, "f", MIB, 1));
+	assert_int_equal(volume_loops(w, false), bound);
+	assert_int_equal(bound, 1);
+	put_file(u, "g", MIB, 2);
+	ok_unpublish(w, POOL "/db", u);
+	end_elsewhere(w, elsewhere);
+	ok_publish(w, POOL "/db", "u", u);
+	assert_true(has_file(u, "f", MIB, 1) && has_file(u, "g", MIB, 2));
+	world_tidy(w);
+}
+
+/* What still lives elsewhere must not be resized under it; it is mounted as it is, and grows later. */
+static void test_mounts__that_survive_elsewhere_put_growth_off(void **state)
+{
+	struct world *w = *state;
+	struct cleat_request req = req_for(CLEAT_VERB_EXPAND, POOL "/db");
+	char t[256];
+
+	world_open(w);
+	ok_create(w, "db", NULL);
+	ok_publish(w, POOL "/db", "t", t);
+	put_file(t, "f", MIB, 1);
+	pid_t elsewhere = start_elsewhere();
+	ok_unpublish(w, POOL "/db", t);
+	req.capacity_bytes = 3 * w->fx->volume_bytes;
+	ok_call(w, &req, NULL);
+	ok_publish(w, POOL "/db", "t", t);
+	assert_true(has_file(t, "f", MIB, 1));
+	put_file(t, "g", MIB, 2);
+	ok_unpublish(w, POOL "/db", t);
+	end_elsewhere(w, elsewhere);
+	ok_publish(w, POOL "/db", "t", t);
+	assert_true(df_total(t) > 2 * w->fx->volume_bytes);
+	assert_true(has_file(t, "f", MIB, 1) && has_file(t, "g", MIB, 2));
+	world_tidy(w);
+}
+
 const struct suite_case suite_publish[] = {
 	CASE(test_publish__data_stays, IN_QUICK, 0, 0),
 	CASE(test_publish__twice_at_one_target_is_one_mount, IN_QUICK, 0, 0),
@@ -480,5 +575,7 @@ const struct suite_case suite_publish[] = {
 	CASE(test_unpublish__never_under_a_running_task, 0, 0, 0),
 	CASE(test_block__a_device_node_appears_at_the_target, IN_QUICK, 0, 0),
 	CASE(test_fs__each_kind_is_made_and_mounted, IN_QUICK, 0, KEEPS_IMAGE),
+	CASE(test_mounts__that_survive_elsewhere_share_the_device, 0, 0, KEEPS_IMAGE),
+	CASE(test_mounts__that_survive_elsewhere_put_growth_off, 0, CLEAT_CAN_EXPAND, KEEPS_IMAGE),
 	{ 0 },
 };

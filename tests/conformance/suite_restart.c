@@ -159,7 +159,7 @@ static void check_rebuilt(struct world *w, const char *id, const char *t)
 	refused(w, &del, CLEAT_FAILED_PRECONDITION, t);
 	put_file(t, "g", 1000, 2);
 	ok_unpublish(w, id, t);
-	assert_int_equal(loops_left(w->pool_path, pool_file(w)), 0);
+	assert_int_equal(volume_loops(w, true), 0);
 	world_tidy(w);
 }
 

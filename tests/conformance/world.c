@@ -292,6 +292,13 @@ unsigned loops_left(const char *path, const char *skip)
 	return loops_below(path, skip, true);
 }
 
+unsigned volume_loops(struct world *w, bool settle)
+{
+	if (settle)
+		return loops_left(w->pool_path, pool_file(w)) + loops_left(w->dir, NULL);
+	return loops_below(w->pool_path, pool_file(w), false) + loops_below(w->dir, NULL, false);
+}
+
 static void check_nothing_mounted(struct world *w)
 {
 	char skip[256];

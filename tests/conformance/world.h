@@ -132,6 +132,8 @@ size_t pool_entries(struct world *w, const char *sub);
 /* Loop devices with files below path but for skip, once they had time to go: a device stays until whoever only looked at it (another test
  * beside this one) has closed it, too. */
 unsigned loops_left(const char *path, const char *skip);
+/* Loop devices of this world's volumes, in the pool's directory or inside its pool file; with settle after the kernel had time to let go. */
+unsigned volume_loops(struct world *w, bool settle);
 /* Path of a file beside the volume's record, which must be there; also where the volumes lie inside a pool
  * file (while the engine is open). */
 void volume_path(struct world *w, const char *volume, const char *file, char out[512]);
