@@ -5,11 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -138,11 +140,63 @@ int lab_setup(void **state)
 	return 0;
 }
 
+static void detach(const char *device)
+{
+	cleat_autoclose int fd = open(device, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		ioctl(fd, LOOP_CLR_FD, 0);
+}
+
+/* A daemon that was killed leaves devices behind that its next start would free; here there is none. */
+static void detach_below(const char *dir)
+{
+	for (int i = 0; i < 256; i++) {
+		char path[64], file[512] = "", device[32];
+
+		snprintf(path, sizeof(path), "/sys/block/loop%d/loop/backing_file", i);
+		cleat_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || read(fd, file, sizeof(file) - 1) <= 0 || strncmp(file, dir, strlen(dir)) != 0 ||
+		    file[strlen(dir)] != '/')
+			continue;
+		snprintf(device, sizeof(device), "/dev/loop%d", i);
+		detach(device);
+	}
+}
+
+/* Unmounts whatever is below dir, the last mounted first. */
+static void unmount_below(const char *dir)
+{
+	size_t n = strlen(dir);
+
+	for (bool found = true; found;) {
+		FILE *table = fopen("/proc/self/mountinfo", "re");
+		char line[4096], target[2048], last[2048] = "";
+
+		found = false;
+		while (table && fgets(line, sizeof(line), table))
+			if (sscanf(line, "%*s %*s %*s %*s %2047s", target) == 1 &&
+			    strncmp(target, dir, n) == 0 && target[n] == '/')
+				snprintf(last, sizeof(last), "%s", target);
+		if (table)
+			fclose(table);
+		if (last[0])
+			found = umount2(last, MNT_DETACH | UMOUNT_NOFOLLOW) == 0;
+	}
+}
+
 int lab_teardown(void **state)
 {
 	struct lab *l = *state;
 
 	cleat_rpc_client_free(l->client);
+	if (l->d.pid) {
+		kill(l->d.pid, SIGKILL);
+		test_daemon_wait(&l->d);
+		unmount_below(l->work);
+		unmount_below(l->d.run);
+		detach_below(l->base); /* first what lies in the pool, then the pool itself */
+	}
 	test_daemon_done(&l->d);
 	forget_all(l);
 	free(l);

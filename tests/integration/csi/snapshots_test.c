@@ -192,11 +192,13 @@ static void test_snapshots__one_name_is_one_snapshot(void **state)
 
 /* Writes n to the first file, then to the second, each durably, so that at any moment first >= second >=
  * first - 1. */
-struct pen {
+static struct {
 	const char *first, *second;
 	atomic_bool stop;
 	atomic_uint written;
-};
+	pthread_t thread;
+	bool running;
+} pen;
 
 static void write_number(const char *dir, unsigned n)
 {
@@ -211,14 +213,29 @@ static void write_number(const char *dir, unsigned n)
 
 static void *write_on(void *arg)
 {
-	struct pen *pen = arg;
-
-	for (unsigned n = 1; !atomic_load(&pen->stop); n++) {
-		write_number(pen->first, n);
-		write_number(pen->second, n);
-		atomic_store(&pen->written, n);
+	(void)arg;
+	for (unsigned n = 1; !atomic_load(&pen.stop); n++) {
+		write_number(pen.first, n);
+		write_number(pen.second, n);
+		atomic_store(&pen.written, n);
 	}
 	return NULL;
+}
+
+static void stop_writing(void)
+{
+	if (!pen.running)
+		return;
+	atomic_store(&pen.stop, true);
+	pthread_join(pen.thread, NULL);
+	pen.running = false;
+}
+
+/* Also when the test has failed: nothing may keep the volumes busy. */
+static int teardown(void **state)
+{
+	stop_writing();
+	return lab_teardown(state);
 }
 
 static unsigned read_number(const char *dir)
@@ -276,8 +293,6 @@ static unsigned number_in(struct lab *l, const Csi__V1__VolumeGroupSnapshot *g, 
 static void test_group__is_one_moment_of_all_its_volumes(void **state)
 {
 	struct lab *l = *state;
-	struct pen pen = { .first = NULL };
-	pthread_t thread;
 
 	lab_start(l);
 	char *a = ok_volume(l, "a"), *b = ok_volume(l, "b");
@@ -285,7 +300,8 @@ static void test_group__is_one_moment_of_all_its_volumes(void **state)
 	pen.second = ok_publish(l, b, "b", writer(l));
 	write_number(pen.first, 0);
 	write_number(pen.second, 0);
-	assert_int_equal(pthread_create(&thread, NULL, write_on, &pen), 0);
+	assert_int_equal(pthread_create(&pen.thread, NULL, write_on, NULL), 0);
+	pen.running = true;
 	for (int i = 0; i < 5; i++) {
 		unsigned seen = atomic_load(&pen.written);
 
@@ -298,8 +314,7 @@ static void test_group__is_one_moment_of_all_its_volumes(void **state)
 		assert_true(first >= second && first <= second + 1);
 		assert_true(second >= seen); /* what was acknowledged before is in it */
 	}
-	atomic_store(&pen.stop, true);
-	pthread_join(thread, NULL);
+	stop_writing();
 	ok_unpublish(l, a, "a");
 	ok_unpublish(l, b, "b");
 	lab_stop(l);
@@ -395,7 +410,7 @@ static void test_group__what_cannot_be_cut_together_leaves_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define LAB(test) cmocka_unit_test_setup_teardown(test, lab_setup, lab_teardown)
+#define LAB(test) cmocka_unit_test_setup_teardown(test, lab_setup, teardown)
 		LAB(test_copies__hold_what_was_there_and_can_be_asked_for_again),
 		LAB(test_copies__what_cannot_be_is_refused),
 		LAB(test_snapshots__are_listed_whole_and_by_volume),
