@@ -146,8 +146,7 @@ static void test_user__files_are_those_of_the_root_whatever_links_say(void **sta
 static void test_plan__comes_back_as_it_was(void **state)
 {
 	const struct run_lab *lab = *state;
-	struct run_plan plan = { .cgroup = strdup("/a/b"), .pruned = run_lab_list("memory", "cpu", NULL) },
-			back;
+	struct run_plan plan = { .cgroup = strdup("/a/b") }, back;
 	struct cleat_error err = CLEAT_ERROR_INIT;
 	int fd = open_lab(lab);
 
@@ -156,8 +155,6 @@ static void test_plan__comes_back_as_it_was(void **state)
 	run_lab_ok(run_plan_write(fd, &plan, &err), &err);
 	run_lab_ok(run_plan_read(fd, &back, &err), &err);
 	assert_string_equal(back.cgroup, "/a/b");
-	assert_string_equal(back.pruned[1], "cpu");
-	assert_null(back.pruned[2]);
 	assert_string_equal(back.notes, "note 1\nnote 2");
 	run_plan_done(&plan);
 	run_plan_done(&back);
@@ -171,15 +168,12 @@ static void test_plan__that_is_damaged_or_leads_elsewhere_is_not_believed(void *
 		"",
 		"[]",
 		"{\"format\":1",
-		"{\"format\":2,\"cgroup\":\"/a\",\"pruned\":[],\"notes\":\"\"}",
-		"{\"format\":1,\"pruned\":[],\"notes\":\"\"}",
-		"{\"format\":1,\"cgroup\":\"/\",\"pruned\":[],\"notes\":\"\"}",
-		"{\"format\":1,\"cgroup\":\"a\",\"pruned\":[],\"notes\":\"\"}",
-		"{\"format\":1,\"cgroup\":\"/a/../..\",\"pruned\":[],\"notes\":\"\"}",
-		"{\"format\":1,\"cgroup\":\"/a/\",\"pruned\":[],\"notes\":\"\"}",
-		"{\"format\":1,\"cgroup\":\"/a\",\"pruned\":[\"..\"],\"notes\":\"\"}",
-		"{\"format\":1,\"cgroup\":\"/a\",\"pruned\":[\"x/y\"],\"notes\":\"\"}",
-		"{\"format\":1,\"cgroup\":\"/a\",\"pruned\":[7],\"notes\":\"\"}",
+		"{\"format\":2,\"cgroup\":\"/a\",\"notes\":\"\"}",
+		"{\"format\":1,\"notes\":\"\"}",
+		"{\"format\":1,\"cgroup\":\"/\",\"notes\":\"\"}",
+		"{\"format\":1,\"cgroup\":\"a\",\"notes\":\"\"}",
+		"{\"format\":1,\"cgroup\":\"/a/../..\",\"notes\":\"\"}",
+		"{\"format\":1,\"cgroup\":\"/a/\",\"notes\":\"\"}",
 	};
 	struct cleat_error err = CLEAT_ERROR_INIT;
 	struct run_plan plan;

@@ -4,6 +4,7 @@
 
 #include "util/buf.h"
 #include "util/clock.h"
+#include "util/log.h"
 #include "util/mem.h"
 
 #include <dirent.h>
@@ -15,10 +16,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
 #define OUR_PARENT "/cleat"
+#define OUR_MARK                                                                                             \
+	"trusted.cleat" /* extended attribute of directories that we have made for others' to be in */
 #define MAX_HIERARCHIES 64
 #define MAX_DEPTH 16
 #define UNIFIED RUN_CGROUP_ROOT "/unified"
@@ -105,27 +109,39 @@ static enum cleat_code tidy_parent(const char *parent, char out[PATH_MAX / 2], s
 
 enum cleat_code run_cgroup_plan(const struct run_spec *spec, struct run_plan *plan, struct cleat_error *err)
 {
-	char parent[PATH_MAX / 2], path[PATH_MAX];
-	struct hierarchies h;
-	size_t n = 0;
-
+	char parent[PATH_MAX / 2];
 	enum cleat_code code = tidy_parent(spec->cgroup_parent, parent, err);
+
 	if (code != CLEAT_OK)
 		return code;
-	find_hierarchies(&h);
-	plan->pruned = calloc(h.count + 1, sizeof(*plan->pruned));
-	if (!plan->pruned || asprintf(&plan->cgroup, "%s/%s", parent, spec->id) < 0)
+	if (asprintf(&plan->cgroup, "%s/%s", parent, spec->id) < 0) {
+		plan->cgroup = NULL;
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
-	for (size_t i = 0; i < h.count; i++) {
-		/* What somebody else has made is somebody else's to remove. */
-		if (!path_in(h.names[i], parent, path) ||
-		    (strcmp(parent, OUR_PARENT) != 0 && access(path, F_OK) == 0))
-			continue;
-		plan->pruned[n] = strdup(h.names[i]);
-		if (!plan->pruned[n++])
-			return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
 	}
 	return CLEAT_OK;
+}
+
+/* Makes the directories above the cgroup in one hierarchy, and marks those that were not there as ours. */
+static void make_parents_in(const char *hierarchy, const char *cgroup)
+{
+	char parent[PATH_MAX / 2], path[PATH_MAX];
+
+	for (const char *slash = strchr(cgroup + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		snprintf(parent, sizeof(parent), "%.*s", (int)(slash - cgroup), cgroup);
+		if (!path_in(hierarchy, parent, path) || mkdir(path, 0755) < 0)
+			continue; /* it is there, or the runtime will say why it cannot be */
+		if (setxattr(path, OUR_MARK, "1", 1, 0) < 0)
+			cleat_debug("cgroup %s cannot be marked, and will stay", path);
+	}
+}
+
+void run_cgroup_make_parents(const char *cgroup)
+{
+	struct hierarchies h;
+
+	find_hierarchies(&h);
+	for (size_t i = 0; i < h.count; i++)
+		make_parents_in(h.names[i], cgroup);
 }
 
 /* ---- what is in it ---- */
@@ -296,7 +312,7 @@ static enum cleat_code remove_in(const char *hierarchy, const char *cgroup, int6
 	}
 }
 
-enum cleat_code run_cgroup_remove(const struct run_plan *plan, int64_t limit_ms, struct cleat_error *err)
+enum cleat_code run_cgroup_remove(const char *cgroup, int64_t limit_ms, struct cleat_error *err)
 {
 	int64_t end_ms = cleat_time_mono_ms() + limit_ms;
 	enum cleat_code code = CLEAT_OK;
@@ -304,23 +320,34 @@ enum cleat_code run_cgroup_remove(const struct run_plan *plan, int64_t limit_ms,
 
 	find_hierarchies(&h);
 	for (size_t i = 0; i < h.count; i++) {
-		enum cleat_code now =
-			remove_in(h.names[i], plan->cgroup, end_ms, code == CLEAT_OK ? err : NULL);
+		enum cleat_code now = remove_in(h.names[i], cgroup, end_ms, code == CLEAT_OK ? err : NULL);
 		code = code == CLEAT_OK ? now : code;
 	}
 	return code;
 }
 
-void run_cgroup_prune(const struct run_plan *plan)
+static void prune_in(const char *hierarchy, const char *cgroup)
 {
-	char parent[PATH_MAX / 2], path[PATH_MAX];
+	char parent[PATH_MAX / 2], path[PATH_MAX], mark[4];
 
-	for (char **hierarchy = plan->pruned; hierarchy && *hierarchy; hierarchy++) {
-		snprintf(parent, sizeof(parent), "%s", plan->cgroup);
-		for (char *slash; (slash = strrchr(parent, '/')) && slash != parent;) {
-			*slash = '\0';
-			if (!path_in(*hierarchy, parent, path) || (rmdir(path) < 0 && errno != ENOENT))
-				break; /* in use: whoever is last in it removes it */
-		}
+	snprintf(parent, sizeof(parent), "%s", cgroup);
+	for (char *slash; (slash = strrchr(parent, '/')) && slash != parent;) {
+		*slash = '\0';
+		if (!path_in(hierarchy, parent, path))
+			return;
+		if (strcmp(parent, OUR_PARENT) != 0 && getxattr(path, OUR_MARK, mark, sizeof(mark)) < 0 &&
+		    errno != ENOENT)
+			return; /* somebody else's */
+		if (rmdir(path) < 0 && errno != ENOENT)
+			return; /* in use: whoever is last in it removes it */
 	}
+}
+
+void run_cgroup_prune(const char *cgroup)
+{
+	struct hierarchies h;
+
+	find_hierarchies(&h);
+	for (size_t i = 0; i < h.count; i++)
+		prune_in(h.names[i], cgroup);
 }

@@ -147,11 +147,12 @@ static enum cleat_code remove_container(const struct run_tools *tools, const cha
 static enum cleat_code remove_cgroups(const struct run_tools *tools, const struct run_plan *plan,
 				      struct cleat_error *err)
 {
-	enum cleat_code code = plan->cgroup ? run_cgroup_remove(plan, CGROUP_LIMIT_MS, err) : CLEAT_OK;
+	enum cleat_code code =
+		plan->cgroup ? run_cgroup_remove(plan->cgroup, CGROUP_LIMIT_MS, err) : CLEAT_OK;
 	cleat_autoclose int lock = code == CLEAT_OK && plan->cgroup ? run_prune_begin(tools) : -1;
 
 	if (lock >= 0)
-		run_cgroup_prune(plan);
+		run_cgroup_prune(plan->cgroup);
 	return code;
 }
 

@@ -118,10 +118,8 @@ enum cleat_code run_get_json(int dirfd, const char *name, json_t **out,
 /* A number that stands in a file by itself (pid files, exit files); false when there is none. */
 bool run_get_number(int dirfd, const char *path, long *out);
 
-struct run_plan {      /* task.json */
-	char *cgroup;  /* below each controller's (or the one) mount */
-	char **pruned; /* hierarchies in which the parents of the cgroup are ours to remove; NULL-terminated
-			*/
+struct run_plan {     /* task.json */
+	char *cgroup; /* below each controller's (or the one) mount */
 	char notes[RUN_NOTES_BYTES];
 };
 void run_plan_done(struct run_plan *plan);
@@ -154,16 +152,18 @@ enum run_cgroup_mode {
 enum run_cgroup_mode run_cgroup_mode(void);
 /* Whether crun 1.8 refuses to make containers here, because cgroup2 owns a controller beside cgroup v1. */
 bool run_cgroup_is_mixed(void);
-/* Fills cgroup and pruned. */
+/* Fills cgroup. */
 enum cleat_code run_cgroup_plan(const struct run_spec *spec, struct run_plan *plan,
 				struct cleat_error *err) CLEAT_MUST_CHECK;
 /* SIGKILL to all in it, also where it is frozen. */
 void run_cgroup_kill(const char *cgroup);
+/* Makes the directories above it that are not there, and remembers in them that they are ours. */
+void run_cgroup_make_parents(const char *cgroup);
 /* Removes it from every hierarchy, waiting up to limit_ms for processes that are just ending. */
-enum cleat_code run_cgroup_remove(const struct run_plan *plan, int64_t limit_ms,
+enum cleat_code run_cgroup_remove(const char *cgroup, int64_t limit_ms,
 				  struct cleat_error *err) CLEAT_MUST_CHECK;
 /* Removes the directories above it that are ours and empty. */
-void run_cgroup_prune(const struct run_plan *plan);
+void run_cgroup_prune(const char *cgroup);
 /* How many processes in it the kernel has killed for its memory limit. */
 uint64_t run_cgroup_oom_kills(const char *cgroup);
 /* Whether swap can be limited here. */

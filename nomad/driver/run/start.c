@@ -206,12 +206,14 @@ static enum cleat_code tell_failure(const struct run_place *place, const char *a
 }
 
 static enum cleat_code create(const struct run_tools *tools, const struct run_spec *spec,
-			      const struct run_place *place, struct cleat_error *err)
+			      const struct run_place *place, const struct run_plan *plan,
+			      struct cleat_error *err)
 {
 	cleat_autoclose int hold = run_prune_hold(tools);
 	struct inheritance in = { -1, -1, -1, -1, -1, -1, -1 };
 	char answer[ANSWER_BYTES] = "";
 
+	run_cgroup_make_parents(plan->cgroup);
 	enum cleat_code code = open_inheritance(spec, place, &in, err);
 	if (code == CLEAT_OK)
 		code = start_conmon(tools, spec, place, &in, err);
@@ -258,8 +260,10 @@ static enum cleat_code make_container(const struct run_tools *tools, const struc
 		code = cleat_sys_mkdir_at(place->fd, "exit", 0700, false, err);
 	if (code == CLEAT_OK)
 		code = run_plan_write(place->fd, &plan, err);
+	if (code == CLEAT_OK)
+		code = create(tools, spec, place, &plan, err);
 	run_plan_done(&plan);
-	return code == CLEAT_OK ? create(tools, spec, place, err) : code;
+	return code;
 }
 
 static enum cleat_code start(const struct run_tools *tools, const struct run_spec *spec,

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define FORMAT 1
-#define MAX_PRUNED 64
 
 static void cleanup_json(json_t **json)
 {
@@ -46,40 +45,15 @@ static enum cleat_code read_known(int dirfd, const char *name, json_t **out, str
 
 void run_plan_done(struct run_plan *plan)
 {
-	for (char **p = plan->pruned; p && *p; p++)
-		free(*p);
-	free(plan->pruned);
 	free(plan->cgroup);
 	*plan = (struct run_plan){ .cgroup = NULL };
 }
 
 enum cleat_code run_plan_write(int dirfd, const struct run_plan *plan, struct cleat_error *err)
 {
-	json_t *pruned = json_array();
-
-	for (char **p = plan->pruned; p && *p; p++)
-		json_array_append_new(pruned, json_string(*p));
-	return write_and_free(dirfd, "task.json",
-			      json_pack("{si ss so ss}", "format", FORMAT, "cgroup", plan->cgroup, "pruned",
-					pruned, "notes", plan->notes),
-			      err);
-}
-
-static bool copy_pruned(const json_t *list, struct run_plan *out)
-{
-	size_t n = json_array_size(list);
-
-	out->pruned = calloc(n + 1, sizeof(*out->pruned));
-	for (size_t i = 0; out->pruned && i < n; i++) {
-		const char *name = json_string_value(json_array_get(list, i));
-		/* It becomes part of a path. */
-		if (!name || strchr(name, '/') || strcmp(name, "..") == 0 || strcmp(name, ".") == 0)
-			return false;
-		out->pruned[i] = strdup(name);
-		if (!out->pruned[i])
-			return false;
-	}
-	return out->pruned;
+	return write_and_free(
+		dirfd, "task.json",
+		json_pack("{si ss ss}", "format", FORMAT, "cgroup", plan->cgroup, "notes", plan->notes), err);
 }
 
 /* "/a/b" without "..": what is below it will be killed and removed. */
@@ -92,7 +66,6 @@ static bool is_cgroup(const char *path)
 
 enum cleat_code run_plan_read(int dirfd, struct run_plan *out, struct cleat_error *err)
 {
-	struct run_plan plan = { .cgroup = NULL };
 	autojson json_t *json = NULL;
 	enum cleat_code code = read_known(dirfd, "task.json", &json, err);
 
@@ -100,17 +73,13 @@ enum cleat_code run_plan_read(int dirfd, struct run_plan *out, struct cleat_erro
 		return code;
 	const char *cgroup = json_string_value(json_object_get(json, "cgroup"));
 	const char *notes = json_string_value(json_object_get(json, "notes"));
-	const json_t *pruned = json_object_get(json, "pruned");
-	bool ok = is_cgroup(cgroup) && json_array_size(pruned) <= MAX_PRUNED && copy_pruned(pruned, &plan);
-	if (ok)
-		plan.cgroup = strdup(cgroup);
-	snprintf(plan.notes, sizeof(plan.notes), "%s", notes ? notes : "");
-	if (ok && plan.cgroup) {
-		*out = plan;
-		return CLEAT_OK;
-	}
-	run_plan_done(&plan);
-	return cleat_error_set(err, CLEAT_DATA_LOSS, "'task.json' of the task is damaged");
+	if (!is_cgroup(cgroup))
+		return cleat_error_set(err, CLEAT_DATA_LOSS, "'task.json' of the task is damaged");
+	out->cgroup = strdup(cgroup);
+	if (!out->cgroup)
+		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
+	snprintf(out->notes, sizeof(out->notes), "%s", notes ? notes : "");
+	return CLEAT_OK;
 }
 
 void run_note(struct run_plan *plan, const char *fmt, ...)
