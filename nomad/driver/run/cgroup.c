@@ -16,13 +16,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
 #define OUR_PARENT "/cleat"
-#define OUR_MARK                                                                                             \
-	"trusted.cleat" /* extended attribute of directories that we have made for others' to be in */
+/* Directories that we have made for others' to be in are known by this bit, which means nothing to cgroups: it is there from their
+ * birth, so that a kill leaves none without it. */
+#define OUR_MARK S_ISVTX
 #define MAX_HIERARCHIES 64
 #define MAX_DEPTH 16
 #define UNIFIED RUN_CGROUP_ROOT "/unified"
@@ -128,10 +128,8 @@ static void make_parents_in(const char *hierarchy, const char *cgroup)
 
 	for (const char *slash = strchr(cgroup + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		snprintf(parent, sizeof(parent), "%.*s", (int)(slash - cgroup), cgroup);
-		if (!path_in(hierarchy, parent, path) || mkdir(path, 0755) < 0)
+		if (!path_in(hierarchy, parent, path) || mkdir(path, 0755 | OUR_MARK) < 0)
 			continue; /* it is there, or the runtime will say why it cannot be */
-		if (setxattr(path, OUR_MARK, "1", 1, 0) < 0)
-			cleat_debug("cgroup %s cannot be marked, and will stay", path);
 	}
 }
 
@@ -328,15 +326,15 @@ enum cleat_code run_cgroup_remove(const char *cgroup, int64_t limit_ms, struct c
 
 static void prune_in(const char *hierarchy, const char *cgroup)
 {
-	char parent[PATH_MAX / 2], path[PATH_MAX], mark[4];
+	char parent[PATH_MAX / 2], path[PATH_MAX];
+	struct stat st;
 
 	snprintf(parent, sizeof(parent), "%s", cgroup);
 	for (char *slash; (slash = strrchr(parent, '/')) && slash != parent;) {
 		*slash = '\0';
 		if (!path_in(hierarchy, parent, path))
 			return;
-		if (strcmp(parent, OUR_PARENT) != 0 && getxattr(path, OUR_MARK, mark, sizeof(mark)) < 0 &&
-		    errno != ENOENT)
+		if (strcmp(parent, OUR_PARENT) != 0 && stat(path, &st) == 0 && !(st.st_mode & OUR_MARK))
 			return; /* somebody else's */
 		if (rmdir(path) < 0 && errno != ENOENT)
 			return; /* in use: whoever is last in it removes it */
