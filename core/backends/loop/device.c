@@ -154,7 +154,7 @@ static bool is_idle(const struct cleat_loop *loop)
 /* Whoever looks through all loop devices (losetup(8), udev, another daemon) has each open for a moment, and an
  * autoclear device goes only when the last one closes it. */
 #define FREE_LIMIT_MS 3000
-#define BUSY_LIMIT_MS 2000 /* for one that somebody has to himself: a mount stays, a task that is just being started does not */
+#define BUSY_LIMIT_MS 5000 /* for one that somebody has to himself: a mount stays, a task that is just being started does not */
 #define FREE_NAP_US 5000
 
 enum cleat_code loop_free_device(const struct loop_pool *pool, const struct cleat_record *rec, int image_fd,
