@@ -26,6 +26,21 @@ static void stopping(void *arg)
 	driver_stop(arg);
 }
 
+/* What the agent asked, for who debugs: with log_level = "debug". */
+static void log_call(const struct cleat_rpc_call *call, const struct cleat_rpc_done *done, void *arg)
+{
+	char duration[32];
+
+	(void)call;
+	(void)arg;
+	if (!cleat_log_enabled(CLEAT_LOG_DEBUG))
+		return;
+	snprintf(duration, sizeof(duration), "%.1f", (double)done->duration_us / 1000);
+	cleat_log_kv(CLEAT_LOG_DEBUG, "call", "method", done->method, "ms", duration, "code",
+		     done->code ? cleat_code_name(done->code) : NULL, "error",
+		     done->code ? done->text : NULL);
+}
+
 static const struct cleat_goplugin_config config = {
 	.program = PROGRAM,
 	.host = "Nomad",
@@ -33,7 +48,7 @@ static const struct cleat_goplugin_config config = {
 	.cookie_value = "e4327c2e01eabfd75a8a67adb114fb34a757d57eee7728d857a8cec6e91a7255",
 	.versions = versions,
 	.version_count = CLEAT_COUNT(versions),
-	.server = { .max_workers = WORKERS, .max_queued = QUEUED, .max_fd = 4096 },
+	.server = { .max_workers = WORKERS, .max_queued = QUEUED, .max_fd = 4096, .on_done = log_call },
 	.stopping = stopping,
 	.stopping_arg = &driver,
 };

@@ -121,6 +121,9 @@ enum cleat_code run_wait(struct run_handle *h, bool (*cancelled)(void *arg), voi
 bool run_ended(struct run_handle *h, struct run_exit *out);
 /* Sends a signal to the first process; a task that has ended is NOT_FOUND. */
 enum cleat_code run_signal(struct run_handle *h, int signal, struct cleat_error *err) CLEAT_MUST_CHECK;
+/* Whether the kernel would withhold the signal from the first process, which has no handler for it, though it would end any other process:
+ * waiting for its effect is in vain. */
+bool run_withholds(struct run_handle *h, int signal);
 /* Sends `signal`, waits up to timeout_ms, then kills everything in the container.  OK when it has ended, however.  The kernel withholds signals
  * without a handler from the first process of a container: one that would end any other process ends this one too. */
 enum cleat_code run_stop(struct run_handle *h, int signal, int64_t timeout_ms, struct cleat_error *err) CLEAT_MUST_CHECK;

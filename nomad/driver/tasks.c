@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -69,6 +70,8 @@ static void answer_wait(struct cleat_rpc_call *call, const struct run_exit *exit
 	char message[sizeof(exit->message)];
 
 	memcpy(message, exit->message, sizeof(message));
+	if (exit->oom_killed && !message[0])
+		snprintf(message, sizeof(message), "OOM Killed"); /* the host shows the text, not the flag */
 	result.exit_code = exit->code;
 	result.signal = exit->signal;
 	result.oom_killed = exit->oom_killed;
@@ -408,7 +411,9 @@ void driver_tasks_stop(struct driver_tasks *t, const char *id, int signal, int64
 	struct cleat_error err = CLEAT_ERROR_INIT;
 	struct run_exit exit;
 
-	if (task && timeout_ms > 0 && run_signal(task->run, signal, &err) && err.code != CLEAT_NOT_FOUND)
+	if (task && run_withholds(task->run, signal))
+		how.kill_at_ms = cleat_time_mono_ms();
+	else if (task && timeout_ms > 0 && run_signal(task->run, signal, &err) && err.code != CLEAT_NOT_FOUND)
 		cleat_log_kv(CLEAT_LOG_WARN, "a task cannot be signalled", "task", id, "error", err.msg);
 	driver_task_unref(task);
 	cleat_rpc_call_hold(call);

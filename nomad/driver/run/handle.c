@@ -257,13 +257,18 @@ enum cleat_code run_signal(struct run_handle *h, int signal, struct cleat_error 
 	return cleat_error_errno(err, e, "signal %d to task '%s'", signal, h->id);
 }
 
+bool run_withholds(struct run_handle *h, int signal)
+{
+	return run_process_withholds(h->birth.pid, signal) && !run_process_ended(h->pid_fd, 0);
+}
+
 enum cleat_code run_stop(struct run_handle *h, int signal, int64_t timeout_ms, struct cleat_error *err)
 {
 	int64_t now_ms = cleat_time_mono_ms();
 
 	if (run_ended(h, NULL))
 		return CLEAT_OK;
-	bool hopeless = run_process_withholds(h->birth.pid, signal) && !run_process_ended(h->pid_fd, 0);
+	bool hopeless = run_withholds(h, signal);
 	if (!hopeless && timeout_ms > 0 && run_signal(h, signal, NULL) == CLEAT_OK &&
 	    wait_until(h, now_ms + timeout_ms))
 		return CLEAT_OK;
