@@ -111,13 +111,17 @@ static void add_namespace(struct run_bundle *b, json_t *list, const char *type, 
 	run_json_add(b, list, one);
 }
 
+/* With cgroup v1 the task sees only its own directories of each hierarchy anyway, and hosts look whether /proc/self/cgroup names theirs; with
+ * v2 the whole tree would be visible without a namespace. */
 static json_t *namespaces_json(struct run_bundle *b)
 {
-	static const char *const own[] = { "pid", "ipc", "uts", "mount", "cgroup" };
+	static const char *const own[] = { "pid", "ipc", "uts", "mount" };
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < CLEAT_COUNT(own); i++)
 		add_namespace(b, list, own[i], NULL);
+	if (run_cgroup_mode() == RUN_CGROUP_V2)
+		add_namespace(b, list, "cgroup", NULL);
 	if (b->spec->netns || b->spec->private_net)
 		add_namespace(b, list, "network", b->spec->netns);
 	return list;

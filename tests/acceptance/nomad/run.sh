@@ -1,0 +1,38 @@
+#!/bin/bash
+# The task driver under a real Nomad: builds Nomad from the module registry (minutes once, then kept), runs Nomad's own driver harness against
+# the built plugin, then starts agents on loopback and checks with the real command line.
+#
+#   tests/acceptance/nomad/run.sh BUILD_DIR [TEST...]      a TEST is one of nomad_test.py's, as Case3Kills
+#
+# Nomad is kept in ${XDG_CACHE_HOME:-~/.cache}/cleat-tests, or below CLEAT_TEST_CACHE.  Needs root and Go.
+set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")
+[ $# -ge 1 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+build=$(readlink -f "$1")
+shift
+[ "$(id -u)" = 0 ] || { echo "skipped: must be root, tasks run in containers with mounts" >&2; exit 77; }
+command -v go >/dev/null || { echo "skipped: Go is needed to build Nomad" >&2; exit 77; }
+for program in nomad-driver-cleat cleat-run-helper cleatd cleat; do
+	[ -x "$build/bin/$program" ] || { echo "$0: $build/bin/$program is not built" >&2; exit 1; }
+done
+
+cache=${CLEAT_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cleat-tests}
+version=$(awk '$1 == "github.com/hashicorp/nomad" { print $2 }' "$here/go.mod")
+nomad=$cache/nomad-$version
+mkdir -p "$cache"
+if [ ! -x "$nomad" ]; then
+	echo "building Nomad $version: this takes some minutes, once"
+	(cd "$here" && go build -tags hashicorpmetrics -o "$nomad.$$" github.com/hashicorp/nomad)
+	mv "$nomad.$$" "$nomad"
+fi
+"$nomad" version
+
+# Whatever the harness leaves in its temporary directory goes with it.
+tmp=$(mktemp -d /tmp/cleat-h-XXXXXX)
+trap 'rm -rf "$tmp"' EXIT
+if [ $# = 0 ]; then
+	echo "==== Nomad's driver harness"
+	(cd "$here" && TMPDIR=$tmp CLEAT_BUILD=$build go test -tags hashicorpmetrics -count=1 .)
+fi
+echo "==== a real agent"
+python3 "$here/nomad_test.py" "$build" "$nomad" "$@"
