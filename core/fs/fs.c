@@ -62,8 +62,7 @@ const struct cleat_fs *cleat_fs_find(const char *name)
 	return NULL;
 }
 
-/* ---- argument vectors
- * ---------------------------------------------------------------------------------------------- */
+/* ---- argument vectors ---- */
 
 void cleat_fs_args_add(struct cleat_fs_args *a, const char *literal)
 {
@@ -92,9 +91,7 @@ void cleat_fs_args_addf(struct cleat_fs_args *a, const char *fmt, ...)
 	cleat_fs_args_add(a, text);
 }
 
-/* ---- making
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- making ---- */
 
 /* The pairs of all that belong to the file system: "ext4.inode_size" belongs to ext4. */
 static enum cleat_code own_params(const struct cleat_fs *fs, const struct cleat_kvs *params,
@@ -138,8 +135,7 @@ enum cleat_code cleat_fs_make(const struct cleat_fs *fs, const struct cleat_fs_m
 	return cleat_sys_spawn(&run, NULL, 0, NULL, err);
 }
 
-/* ---- mounting
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- mounting ---- */
 
 static const struct cleat_param *find_param(const struct cleat_param *table, const char *key)
 {
@@ -253,8 +249,7 @@ enum cleat_code cleat_fs_mount(const struct cleat_fs *fs, const char *device, co
 	return CLEAT_OK;
 }
 
-/* ---- growing and checking
- * ---------------------------------------------------------------------------------------------- */
+/* ---- growing and checking ---- */
 
 enum cleat_code cleat_fs_grow_mounted(const struct cleat_fs *fs, const char *mount_path, const char *device,
 				      bool *grown_out, struct cleat_error *err)

@@ -114,9 +114,7 @@ void driver_attribute_add(struct driver_attributes *a, const char *key, const ch
 		driver_attribute_set(a, key, joined);
 }
 
-/* ---- pools and volumes
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- pools and volumes ---- */
 
 static void set_of_pool(struct driver_attributes *a, const Cleat__V1__Pool *p, const char *what,
 			const char *value)
@@ -174,9 +172,7 @@ void driver_attributes_volumes(struct driver_attributes *a, Cleat__V1__Volume *c
 	}
 }
 
-/* ---- the message
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the message ---- */
 
 static char *borrowed(const char *text)
 {

@@ -35,9 +35,7 @@ struct driver_fingerprint {
 	char text[CLEAT_ERROR_TEXT_BYTES];
 };
 
-/* ---- looking
- * -----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- looking ---- */
 
 static enum cleat_code ask_pools(struct driver_fingerprint *f, struct cleat_error *err)
 {
@@ -101,9 +99,7 @@ static Nomad__FingerprintResponse__HealthState look(struct driver_fingerprint *f
 	return NOMAD__FINGERPRINT_RESPONSE__HEALTH_STATE__HEALTHY;
 }
 
-/* ---- telling
- * -----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- telling ---- */
 
 static void send_packed(struct driver_fingerprint *f, struct cleat_rpc_call *call)
 {
@@ -160,9 +156,7 @@ static bool look_and_tell(struct driver_fingerprint *f, bool always)
 	return healthy;
 }
 
-/* ---- the threads
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the threads ---- */
 
 static void *ask(void *arg)
 {
@@ -237,9 +231,7 @@ static void *follow(void *arg)
 	return NULL;
 }
 
-/* ---- life
- * --------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 struct driver_fingerprint *driver_fingerprint_new(void)
 {

@@ -78,9 +78,7 @@ const struct driver_key driver_job_keys[] = {
 	{ NULL, DRIVER_KEY_TEXT, false, NULL, 0, 0, 0, NULL, 0, NULL },
 };
 
-/* ---- checks
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- checks ---- */
 
 static enum cleat_code check_path(const char *key, const char *path, struct cleat_error *err)
 {

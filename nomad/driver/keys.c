@@ -12,9 +12,7 @@
 #include "util/kv.h"
 #include "util/mem.h"
 
-/* ---- the schema
- * --------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the schema ---- */
 
 static char *text_in(struct cleat_pb_arena *a, const char *text)
 {
@@ -160,9 +158,7 @@ Hcl__Spec *driver_keys_schema(const struct driver_key *keys, struct cleat_pb_are
 	return spec_in(a, HCL__SPEC__BLOCK_OBJECT, object);
 }
 
-/* ---- decoding
- * ----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- decoding ---- */
 
 /* A value as a person would write it, cut; for errors. */
 static const char *shown(const msgpack_object *v, char room[64])
@@ -464,9 +460,7 @@ enum cleat_code driver_keys_decode(const struct driver_key *keys, const uint8_t 
 	return code;
 }
 
-/* ---- the rest
- * ----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the rest ---- */
 
 static void field_done(const struct driver_key *k, void *field)
 {

@@ -59,9 +59,7 @@ static struct driver *driver_of(void)
 	return services.d;
 }
 
-/* ---- BasePlugin
- * --------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- BasePlugin ---- */
 
 static void plugin_info(Nomad__BasePlugin_Service *service, const Nomad__PluginInfoRequest *in,
 			Nomad__PluginInfoResponse_Closure done, void *call)
@@ -120,9 +118,7 @@ static void set_config(Nomad__BasePlugin_Service *service, const Nomad__SetConfi
 		done(&out, call);
 }
 
-/* ---- Driver: what it is
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Driver: what it is ---- */
 
 /* Nothing has to be set up for an agent. */
 static void init(struct driver_methods *service, const Nomad__InitRequest *in, ProtobufCClosure done,
@@ -204,9 +200,7 @@ static void task_events(struct driver_methods *service, const Nomad__TaskEventsR
 	driver_events_attach(driver_of()->events, call);
 }
 
-/* ---- Driver: tasks
- * -----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Driver: tasks ---- */
 
 static void start_task(struct driver_methods *service, const Nomad__StartTaskRequest *in,
 		       ProtobufCClosure done, void *call)
@@ -376,9 +370,7 @@ static void exec_task_streaming(ProtobufCService *service, struct cleat_rpc_call
 		driver_exec_message(driver_of()->tasks, call, (const Nomad__ExecTaskStreamingRequest *)m);
 }
 
-/* ---- Driver: networks
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Driver: networks ---- */
 
 /* The capabilities say that the host makes networks itself, so it does not ask. */
 static void create_network(struct driver_methods *service, const Nomad__CreateNetworkRequest *in,
@@ -400,9 +392,7 @@ static void destroy_network(struct driver_methods *service, const Nomad__Destroy
 	done(&out.base, call); /* there is none of ours */
 }
 
-/* ---- the tables
- * --------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the tables ---- */
 
 #define METHOD(Name, name, answer)                                                                           \
 	{                                                                                                    \

@@ -13,9 +13,7 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-/* ---- errors
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- errors ---- */
 
 /* The host takes these two for "the plugin is gone", and starts it anew. */
 static enum cleat_code safe_code(enum cleat_code code)
@@ -46,9 +44,7 @@ void driver_fail(struct cleat_rpc_call *call, const struct cleat_error *err, boo
 	cleat_rpc_call_fail(call, code, "%s", text);
 }
 
-/* ---- cleaning up
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- cleaning up ---- */
 
 enum cleat_code driver_clean(struct driver *d, State__Task *record, struct cleat_error *err)
 {
@@ -98,9 +94,7 @@ static void clean_older(struct driver *d, const State__Task *record)
 	driver_state_free_names(names);
 }
 
-/* ---- StartTask
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- StartTask ---- */
 
 /* One start on its way. */
 struct start {
@@ -277,9 +271,7 @@ void driver_start(struct driver *d, const Nomad__StartTaskRequest *in, struct cl
 		run_unref(s.run);
 }
 
-/* ---- RecoverTask
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- RecoverTask ---- */
 
 /* The file has the last word; the handle's copy serves when it is lost. */
 static enum cleat_code find_record(struct driver *d, const Nomad__TaskHandle *handle, const char *container,
@@ -344,9 +336,7 @@ void driver_recover(struct driver *d, const Nomad__RecoverTaskRequest *in, struc
 	cleat_rpc_call_reply(call, &out.base);
 }
 
-/* ---- DestroyTask
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- DestroyTask ---- */
 
 static enum cleat_code check_destroy(struct driver *d, const char *id, bool force, struct cleat_error *err)
 {

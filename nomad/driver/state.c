@@ -26,9 +26,7 @@ struct driver_state {
 	int lock_fd; /* -1: not the leader */
 };
 
-/* ---- names
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- names ---- */
 
 static bool is_name_char(char c)
 {
@@ -67,9 +65,7 @@ void driver_container_name(const char *task_id, char out[DRIVER_CONTAINER_BYTES]
 		 (unsigned long long)cleat_id_hash(task_id, strlen(task_id), 0));
 }
 
-/* ---- bytes
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- bytes ---- */
 
 static enum cleat_code bad(const char *what, struct cleat_error *err)
 {
@@ -176,9 +172,7 @@ enum cleat_code driver_state_encode(const ProtobufCMessage *m, uint8_t **bytes_o
 	return CLEAT_OK;
 }
 
-/* ---- small files
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- small files ---- */
 
 static enum cleat_code write_all(int fd, const uint8_t *bytes, size_t n, const char *name,
 				 struct cleat_error *err)
@@ -313,9 +307,7 @@ static enum cleat_code list(int dirfd, char ***names_out, struct cleat_error *er
 	return CLEAT_OK;
 }
 
-/* ---- the directory
- * -----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the directory ---- */
 
 static enum cleat_code make_path(const char *path, struct cleat_error *err)
 {
@@ -413,9 +405,7 @@ bool driver_state_lead(struct driver_state *s)
 	return true;
 }
 
-/* ---- tasks
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- tasks ---- */
 
 enum cleat_code driver_state_save_task(struct driver_state *s, const State__Task *t, struct cleat_error *err)
 {
@@ -478,9 +468,7 @@ enum cleat_code driver_state_list_tasks(struct driver_state *s, char ***names_ou
 	return list(s->records_fd, names_out, err);
 }
 
-/* ---- allocations
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- allocations ---- */
 
 enum cleat_code driver_state_save_alloc(struct driver_state *s, const State__Allocation *a,
 					struct cleat_error *err)

@@ -36,9 +36,7 @@ struct driver_stats {
 	double mhz; /* of one core, for ticks */
 };
 
-/* ---- numbers
- * -----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- numbers ---- */
 
 /* Nomad counts CPU in MHz: those of a core at full speed. */
 static double core_mhz(void)
@@ -134,9 +132,7 @@ static void send_stats(const struct driver_stats *s, const struct stream *w, con
 	cleat_rpc_call_reply(call, &out.base);
 }
 
-/* ---- the thread
- * --------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the thread ---- */
 
 static void stream_free(struct stream *w)
 {
@@ -227,9 +223,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* ---- for the service
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- for the service ---- */
 
 /* On the poller. */
 static void gone(struct cleat_rpc_call *call, void *arg)

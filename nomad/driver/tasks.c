@@ -58,9 +58,7 @@ struct driver_tasks {
 	bool stopping;
 };
 
-/* ---- answers
- * -----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- answers ---- */
 
 /* With every part that the host looks at: a missing result would take it down. */
 static void answer_wait(struct cleat_rpc_call *call, const struct run_exit *exit)
@@ -122,9 +120,7 @@ static struct waiter *take_waiters(struct driver_task *task)
 	return list;
 }
 
-/* ---- the table
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the table ---- */
 
 static void wake(struct driver_tasks *t)
 {
@@ -284,9 +280,7 @@ void driver_tasks_remove(struct driver_tasks *t, const char *id)
 	driver_task_unref(task);
 }
 
-/* ---- one at a time
- * -----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- one at a time ---- */
 
 static bool is_locked(const struct driver_tasks *t, const char *container)
 {
@@ -322,9 +316,7 @@ void driver_tasks_unlock(struct driver_tasks *t, struct driver_tasks_lock *lock)
 	pthread_mutex_unlock(&t->lock);
 }
 
-/* ---- waiting
- * -----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- waiting ---- */
 
 /* The caller has gone, on the poller: whoever takes the waiter out of the list answers and drops it. */
 static void waiter_gone(struct cleat_rpc_call *call, void *arg)
@@ -433,9 +425,7 @@ void driver_tasks_stop(struct driver_tasks *t, const char *id, int signal, int64
 	cleat_rpc_call_drop(call);
 }
 
-/* ---- killing
- * -----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- killing ---- */
 
 struct kill {
 	struct driver_tasks *t;
@@ -501,9 +491,7 @@ static void start_kill(struct driver_tasks *t, struct driver_task *task)
 	free(k);
 }
 
-/* ---- the watcher
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the watcher ---- */
 
 struct finished {
 	struct waiter *waiters;
@@ -601,9 +589,7 @@ static void *watch(void *arg)
 	}
 }
 
-/* ---- life
- * --------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 enum cleat_code driver_tasks_new(struct driver_tasks **out, struct cleat_error *err)
 {

@@ -31,9 +31,7 @@ static const char *or_null(const char *text)
 	return text && *text ? text : NULL;
 }
 
-/* ---- cgroups
- * -----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- cgroups ---- */
 
 /* Nomad hands over one path, that of the cpuset: with the unified hierarchy the task's own scope; with the
  * old ones the directory of a partition, beside which each controller has "nomad/<allocation>.<task>". */
@@ -102,9 +100,7 @@ static enum cleat_code put_resources(const struct driver_settings *settings, con
 	return put_cgroup(task, out, err);
 }
 
-/* ---- command and environment
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- command and environment ---- */
 
 static enum cleat_code put_argv(const struct driver_job_config *job, struct run_spec *out,
 				struct cleat_error *err)
@@ -189,9 +185,7 @@ static enum cleat_code put_env(const Nomad__TaskConfig *task, struct run_spec *o
 	return CLEAT_OK;
 }
 
-/* ---- user and rights
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- user and rights ---- */
 
 /* "nomad-<uid>": a dynamic workload user, who is in no passwd file. */
 static bool is_dynamic_user(const char *user, uid_t *uid_out)
@@ -304,9 +298,7 @@ static enum cleat_code put_limits(const struct driver_job_config *job, struct ru
 	return CLEAT_OK;
 }
 
-/* ---- mounts and devices
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- mounts and devices ---- */
 
 static enum cleat_code add_mount(struct run_spec *out, const char *source, const char *target, bool read_only,
 				 const char *propagation, const char *label, struct cleat_error *err)
@@ -393,9 +385,7 @@ static enum cleat_code put_devices(const Nomad__TaskConfig *task, struct run_spe
 	return CLEAT_OK;
 }
 
-/* ---- network
- * -----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- network ---- */
 
 static enum cleat_code put_words(char ***out, char *const *words, size_t n, struct cleat_error *err)
 {
@@ -440,9 +430,7 @@ static enum cleat_code put_network(const Nomad__TaskConfig *task, const struct d
 	return copy_text(&out->netns, or_null(n->path), err);
 }
 
-/* ---- all of it
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- all of it ---- */
 
 static enum cleat_code put_output(const Nomad__TaskConfig *task, struct run_spec *out,
 				  struct cleat_error *err)

@@ -38,9 +38,7 @@ static enum cleat_code ask(struct work *w, const char *method, const ProtobufCMe
 	return code;
 }
 
-/* ---- names
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- names ---- */
 
 static enum cleat_code find_pool(struct work *w, struct cleat_error *err)
 {
@@ -75,9 +73,7 @@ static enum cleat_code find_names(struct work *w, struct cleat_error *err)
 	return CLEAT_OK;
 }
 
-/* ---- the volume
- * --------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the volume ---- */
 
 static enum cleat_code put_pairs(const struct cleat_kvs *kvs, const ProtobufCMessageDescriptor *entry,
 				 struct cleat_pb_arena *a, size_t *n_out, void *entries_out,
@@ -215,9 +211,7 @@ static enum cleat_code ensure(struct work *w, struct cleat_error *err)
 	return create(w, err);
 }
 
-/* ---- the claim
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the claim ---- */
 
 /* Whether somebody else's claim is why the volume cannot be had: then it may be given back. */
 static bool held_by_others(struct work *w, const char *target)
@@ -266,8 +260,7 @@ static enum cleat_code publish(struct work *w, const char *target, struct cleat_
 	return code;
 }
 
-/* ---- what is noted before it is done
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- what is noted before it is done ---- */
 
 static enum cleat_code add_volume(State__Volume ***list, size_t *n, const char *ref, const char *scope,
 				  const char *target, struct cleat_error *err)
@@ -346,9 +339,7 @@ static enum cleat_code note(struct work *w, State__Task *record, unsigned index,
 	return code;
 }
 
-/* ---- all of them
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- all of them ---- */
 
 static enum cleat_code prepare_one(struct work *w, State__Task *record, unsigned index,
 				   struct cleat_error *err)

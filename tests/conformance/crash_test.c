@@ -42,9 +42,7 @@
 
 extern char **environ;
 
-/* ---- the hook of the child
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- the hook of the child ---- */
 
 static atomic_int armed; /* steps until the end; 0: not counting */
 
@@ -58,8 +56,7 @@ static int count_down(const char *what_is_called, const char *what, void *arg)
 	return 0;
 }
 
-/* ---- what every operation starts from
- * ------------------------------------------------------------------------------------------------ */
+/* ---- what every operation starts from ---- */
 
 /* Volume "base" is published at targets/base with a file in it: it must stay mounted and writable whatever
  * happens. */
@@ -111,9 +108,7 @@ static void ok_again(struct world *w, const struct cleat_request *req)
 	cleat_engine_result_done(&res);
 }
 
-/* ---- the operations
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the operations ---- */
 
 struct op {
 	const char *name;
@@ -637,9 +632,7 @@ static const struct op ops[] = {
 	{ "publish-block", CLEAT_CAN_BLOCK, prepare_block, make_publish_new, check_block },
 };
 
-/* ---- the child
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the child ---- */
 
 struct options {
 	const struct fixture *fx;
@@ -731,9 +724,7 @@ static int run_child(const struct options *o, const char *op, int step, int reco
 	return WEXITSTATUS(status);
 }
 
-/* ---- the enumeration
- * ----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the enumeration ---- */
 
 static struct options options;
 
@@ -808,8 +799,7 @@ static void enumerate_recovery(struct world *w, const struct op *op, int step)
 	print_message("start after %s was killed at step %d: killed at %d steps\n", op->name, step, kills);
 }
 
-/* ---- a tool that is still at work when the daemon is back
- * ------------------------------------------------------------------------------------- */
+/* ---- a tool that is still at work when the daemon is back ---- */
 
 static const char *const slow_tools[] = { "mke2fs", "e2fsck", "resize2fs" };
 
@@ -953,9 +943,7 @@ static int run_all(void)
 	return failed;
 }
 
-/* ---- the program
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the program ---- */
 
 static bool read_options(int argc, char **argv)
 {

@@ -46,8 +46,7 @@ bool fixture_up(const struct fixture *fx, const char *dir);
 /* Unmounts and removes everything below dir, whatever state it is in, and dir itself. */
 void fixture_down(const char *dir);
 
-/* ---- looking for what is left over
- * ----------------------------------------------------------------------------------------- */
+/* ---- looking for what is left over ---- */
 
 /* Number of mounts at or below path; `skip` (may be NULL) is a path that does not count itself.  Prints each
  * when loud. */

@@ -69,9 +69,7 @@ void world_tidy(struct world *w);
 /* Waits until the pool is online or offline; fails the test after ten seconds. */
 void wait_online(struct world *w, const char *pool, bool online);
 
-/* ---- calling
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- calling ---- */
 
 struct cleat_request req_for(enum cleat_verb verb, const char *volume);
 /* The code of one call; asks again while the error says that it may succeed later, when the fault layer plays
@@ -110,9 +108,7 @@ char *target_path(struct world *w, const char *leaf, bool make, char out[256]);
 /* A list of one pair. */
 struct cleat_kvs kv_one(const char *key, const char *value);
 
-/* ---- files
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- files ---- */
 
 /* Writes `bytes` of a pattern that seed decides, and syncs. */
 void put_file(const char *dir, const char *name, size_t bytes, unsigned seed);

@@ -36,8 +36,7 @@ static struct path path_of(const struct lab *lab, const char *name)
 	return p;
 }
 
-/* ---- snapshots and clones
- * ------------------------------------------------------------------------------------------------ */
+/* ---- snapshots and clones ---- */
 
 /* A volume in use is snapshotted, changed, restored, and both are mounted side by side. */
 static void check_restore(struct bench *bench, const char *fs, uint64_t bytes)
@@ -314,9 +313,7 @@ static void test_clone__thick_one_has_blocks_of_its_own(void **state)
 	bench_done(&bench);
 }
 
-/* ---- groups
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- groups ---- */
 
 #define GROUP 3
 
@@ -482,9 +479,7 @@ static void test_group__is_finished_by_the_next_start(void **state)
 	bench_done(&bench);
 }
 
-/* ---- the guardian
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- the guardian ---- */
 
 static const char *guardian(void)
 {
@@ -646,9 +641,7 @@ static void test_recover__thaws_what_was_left_frozen(void **state)
 	frozen_done(&f);
 }
 
-/* ---- adoption
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- adoption ---- */
 
 static struct cleat_record *adopted(const struct bench *bench, const struct cleat_record *rec,
 				    const char *what)

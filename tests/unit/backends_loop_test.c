@@ -19,9 +19,7 @@
 #include "sys/mount.h"
 #include "sys/spawn.h"
 
-/* ---- pools
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- pools ---- */
 
 static void test_pool__gets_a_pool_file_where_blocks_cannot_be_shared(void **state)
 {
@@ -192,9 +190,7 @@ static void test_pool__probe_notices_a_lost_mount(void **state)
 	bench_done(&bench);
 }
 
-/* ---- volumes
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- volumes ---- */
 
 static void check_life(struct bench *bench, const char *fs, uint64_t bytes)
 {
@@ -353,9 +349,7 @@ static void test_volume__failed_mkfs_leaves_nothing(void **state)
 	bench_done(&bench);
 }
 
-/* ---- devices
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- devices ---- */
 
 static void test_map__gives_the_same_device_twice(void **state)
 {
@@ -538,9 +532,7 @@ static void test_find_mount__knows_mounts_binds_and_published_devices(void **sta
 	bench_done(&bench);
 }
 
-/* ---- promises
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- promises ---- */
 
 static struct cleat_pool_space space_of(const struct bench *bench)
 {
@@ -741,9 +733,7 @@ static void test_space__thick_volume_on_btrfs_is_overwritten_in_place(void **sta
 	bench_done(&bench);
 }
 
-/* ---- enlarging
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- enlarging ---- */
 
 static struct cleat_record *expanded(const struct bench *bench, const struct cleat_record *rec,
 				     uint64_t bytes)
@@ -855,9 +845,7 @@ static void test_expand__is_admitted_or_changes_nothing(void **state)
 	bench_done(&bench);
 }
 
-/* ---- looking
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- looking ---- */
 
 static void test_usage__is_known_while_unpublished(void **state)
 {

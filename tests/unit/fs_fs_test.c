@@ -140,9 +140,7 @@ static void test_make__tables_have_text_and_own_prefix(void **state)
 	}
 }
 
-/* ---- mounting
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- mounting ---- */
 
 /* An image of the lab with this file system, bound; returns the device's descriptor. */
 static int bound(const struct lab *lab, const char *name, const char *fs, uint64_t bytes,
@@ -264,9 +262,7 @@ static void test_mount__ext4_volume_is_empty_and_what_was_found_stays(void **sta
 	close(fd);
 }
 
-/* ---- checking
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- checking ---- */
 
 static void poke(const char *path, uint64_t offset, const void *bytes, size_t n)
 {
@@ -342,9 +338,7 @@ static void test_super__tells_sectors_and_size(void **state)
 	close(new);
 }
 
-/* ---- copies
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- copies ---- */
 
 static void test_make_distinct__btrfs_copy_is_another_file_system(void **state)
 {

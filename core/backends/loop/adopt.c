@@ -13,9 +13,7 @@
 #include "util/kv.h"
 #include "util/mem.h"
 
-/* ---- may it be taken
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- may it be taken ---- */
 
 static enum cleat_code check_unused(int fd, const char *what, struct cleat_error *err)
 {
@@ -66,9 +64,7 @@ static enum cleat_code find_fs(const struct cleat_record *rec, int fd, const cha
 	return CLEAT_OK;
 }
 
-/* ---- its record
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- its record ---- */
 
 static enum cleat_code plan_fs(struct cleat_record *rec, int fd, const char *what, uint64_t bytes,
 			       struct cleat_error *err)
@@ -122,9 +118,7 @@ static enum cleat_code plan(struct cleat_record *rec, int fd, const char *what, 
 	return code;
 }
 
-/* ---- taking it
- * --------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- taking it ---- */
 
 static bool same_device(const struct loop_pool *pool, const struct stat *st)
 {

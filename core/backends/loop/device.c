@@ -33,9 +33,7 @@ static uint32_t sector_bytes(const struct cleat_record *rec)
 	return text && strcmp(text, "512") == 0 ? 512 : LOOP_BLOCK_BYTES;
 }
 
-/* ---- mapping
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- mapping ---- */
 
 /* A tool that was started on the device holds the lock that it inherited, even when the daemon that started
  * it is gone.  Whoever looks at a device that was bound just now (udev does) may hold a lock of its own for a
@@ -135,9 +133,7 @@ enum cleat_code loop_unmap(void *arg, struct cleat_op *op, const struct cleat_re
 	return code;
 }
 
-/* ---- who uses it
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- who uses it ---- */
 
 /* Somebody who has the device to himself (a mount, e2fsck) keeps others from that.  Without such a user it is
  * ours to free. */
@@ -180,8 +176,7 @@ enum cleat_code loop_free_device(const struct loop_pool *pool, const struct clea
 			       rec->name, loop.path);
 }
 
-/* ---- before a copy is made
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- before a copy is made ---- */
 
 static enum cleat_code sync_mount(const char *path, struct cleat_error *err)
 {
@@ -235,9 +230,7 @@ enum cleat_code loop_sync_source(const struct loop_pool *pool, struct cleat_op *
 	return where && where->stage_path ? sync_mount(where->stage_path, err) : CLEAT_OK;
 }
 
-/* ---- whose mount it is
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- whose mount it is ---- */
 
 static bool parse_number(const char *text, int *out)
 {

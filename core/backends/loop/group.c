@@ -19,9 +19,7 @@
 #define NOTE "group..intent."
 #define NOTE_MAX_BYTES ((size_t)LOOP_GROUP_MAX * 128)
 
-/* ---- appearing together
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- appearing together ---- */
 
 static enum cleat_code prepare(struct loop_pool *pool, struct loop_attempt *a, const struct cleat_record *rec,
 			       struct cleat_error *err)
@@ -97,9 +95,7 @@ enum cleat_code loop_group_commit(struct loop_pool *pool, struct loop_attempt *a
 	return code ? code : appear_all(pool, attempts, recs, count, err);
 }
 
-/* ---- finishing after a crash
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- finishing after a crash ---- */
 
 struct finish {
 	struct loop_pool *pool;
@@ -175,9 +171,7 @@ enum cleat_code loop_group_recover(struct loop_pool *pool, cleat_report_fn repor
 	return code ? code : f.code;
 }
 
-/* ---- the guardian
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the guardian ---- */
 
 #define GUARDIAN "cleat-thaw"
 

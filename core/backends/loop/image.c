@@ -21,8 +21,7 @@ static bool is_thick(const struct cleat_record *rec)
 	return cleat_param_bool(loop_volume_params, &rec->params, "thick");
 }
 
-/* ---- what is to be made
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- what is to be made ---- */
 
 static enum cleat_code check_bytes(const struct cleat_record *rec, uint64_t bytes, uint64_t *out,
 				   struct cleat_error *err)
@@ -119,9 +118,7 @@ static enum cleat_code plan_clone(const struct loop_pool *pool, const struct cle
 	return code;
 }
 
-/* ---- creating
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- creating ---- */
 
 static enum cleat_code format_image(struct loop_attempt *a, struct cleat_op *op,
 				    const struct cleat_record *rec, struct cleat_error *err)
@@ -229,9 +226,7 @@ enum cleat_code loop_create(void *arg, struct cleat_op *op, const struct cleat_r
 	return code;
 }
 
-/* ---- enlarging
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- enlarging ---- */
 
 static enum cleat_code enlarge_image(struct loop_pool *pool, struct cleat_op *op,
 				     const struct cleat_record *rec, struct cleat_error *err)
@@ -291,9 +286,7 @@ enum cleat_code loop_expand(void *arg, struct cleat_op *op, const struct cleat_r
 	return code;
 }
 
-/* ---- removing
- * ----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- removing ---- */
 
 static enum cleat_code check_unused(struct loop_pool *pool, const struct cleat_record *rec, bool *gone_out,
 				    struct cleat_error *err)
@@ -350,9 +343,7 @@ enum cleat_code loop_remove(void *arg, struct cleat_op *op, const struct cleat_r
 	return cleat_pooldir_purge(&pool->dir, trash, err);
 }
 
-/* ---- looking
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- looking ---- */
 
 enum cleat_code loop_usage(void *arg, struct cleat_op *op, const struct cleat_record *rec,
 			   const struct cleat_where *where, struct cleat_usage *out, struct cleat_error *err)

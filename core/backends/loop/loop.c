@@ -61,8 +61,7 @@ static enum cleat_code check(struct cleat_error *err)
 	return CLEAT_OK;
 }
 
-/* ---- opening and closing
- * --------------------------------------------------------------------------------------------------- */
+/* ---- opening and closing ---- */
 
 static enum cleat_code configure(struct loop_pool *pool, const struct cleat_pool_options *opts,
 				 struct cleat_error *err)
@@ -154,9 +153,7 @@ static unsigned capabilities(void *arg)
 	return pool->reflink ? can : can | CLEAT_CAN_SNAPSHOT_OFFLINE_ONLY;
 }
 
-/* ---- records
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- records ---- */
 
 struct scan {
 	struct loop_pool *pool;

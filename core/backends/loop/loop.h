@@ -36,8 +36,7 @@
 #define LOOP_ATTR_ADOPTED "adopted_from" /* path as it was given */
 #define LOOP_ATTR_OWNER "owner_pending"	 /* "true": uid, gid, mode are to be applied at the first stage */
 
-/* ---- book.c: what is promised
- * ---------------------------------------------------------------------------------------------- */
+/* ---- book.c: what is promised ---- */
 
 struct loop_entry;
 struct loop_group;
@@ -78,9 +77,7 @@ struct loop_promises {
 enum cleat_code loop_book_promises(struct loop_book *book, struct loop_promises *out,
 				   struct cleat_error *err) CLEAT_MUST_CHECK;
 
-/* ---- the pool
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the pool ---- */
 
 struct loop_pool {
 	struct cleat_pooldir dir; /* root_fd is the configured directory; volumes, new, trash are there or in

@@ -35,8 +35,7 @@ enum layout {
 	LAYOUT_IS_POOL_FILE,
 };
 
-/* ---- reflinks, by trying
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- reflinks, by trying ---- */
 
 /* Unnamed files: a try that is cut off leaves nothing. */
 static bool can_share_blocks(int dir_fd)
@@ -50,9 +49,7 @@ static bool can_share_blocks(int dir_fd)
 	       cleat_sys_clone_file(from, to, "reflink trial", NULL) == CLEAT_OK;
 }
 
-/* ---- the decision
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- the decision ---- */
 
 static bool exists(int dir_fd, const char *name)
 {
@@ -115,9 +112,7 @@ static enum cleat_code wants_pool_file(const struct loop_pool *pool, const char 
 	return CLEAT_OK;
 }
 
-/* ---- making the pool file
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- making the pool file ---- */
 
 /* As large as the file system below: what is really there is watched by admission, not by the size of a
  * sparse file. */
@@ -186,9 +181,7 @@ static bool sweep_one(const char *name, unsigned char type, void *arg)
 	return true;
 }
 
-/* ---- mounting it
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- mounting it ---- */
 
 static enum cleat_code bind_file(const struct loop_pool *pool, struct cleat_loop *loop,
 				 struct cleat_error *err)
@@ -290,9 +283,7 @@ static enum cleat_code open_inside(struct loop_pool *pool, const struct cleat_po
 	return code ? code : cleat_pooldir_move_data(&pool->dir, pool->data_fd, err);
 }
 
-/* ---- opening and closing
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- opening and closing ---- */
 
 static enum cleat_code decide(const struct loop_pool *pool, const struct cleat_pool_options *opts,
 			      enum layout *layout, struct cleat_error *err)

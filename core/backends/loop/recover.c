@@ -32,8 +32,7 @@ static void tell(const struct recovery *r, const char *line)
 		r->report(line, r->arg);
 }
 
-/* ---- frozen file systems
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- frozen file systems ---- */
 
 /* A group snapshot freezes its volumes; whoever froze them may be gone.  Thawing what is not frozen does
  * nothing. */
@@ -51,8 +50,7 @@ static bool thaw_ours(const struct cleat_mount_entry *entry, void *arg)
 	return true;
 }
 
-/* ---- devices that nobody uses
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- devices that nobody uses ---- */
 
 static bool same_image(const char *name, unsigned char type, void *arg)
 {

@@ -69,8 +69,7 @@ static struct shot *shot_new(struct loop_pool *pool, const struct cleat_record *
 	return s;
 }
 
-/* ---- what is to be made
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- what is to be made ---- */
 
 static enum cleat_code plan_one(const struct loop_pool *pool, const struct cleat_record *source,
 				const struct cleat_record *wish, struct cleat_record **out,
@@ -134,9 +133,7 @@ static enum cleat_code begin(struct shot *s, struct cleat_error *err)
 	return code;
 }
 
-/* ---- taking
- * --------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- taking ---- */
 
 static enum cleat_code sync_all(struct shot *s, struct cleat_op *op, struct cleat_error *err)
 {

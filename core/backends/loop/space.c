@@ -71,9 +71,7 @@ enum cleat_code loop_room(const struct loop_pool *pool, struct loop_room *out, s
 	return code;
 }
 
-/* ---- promises
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- promises ---- */
 
 static bool put_record(struct cleat_record *rec, const char *broken, void *arg)
 {
@@ -203,9 +201,7 @@ enum cleat_code loop_space(void *arg, struct cleat_pool_space *out, struct cleat
 	return CLEAT_OK;
 }
 
-/* ---- thick volumes
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- thick volumes ---- */
 
 struct backing {
 	const struct loop_pool *pool;
