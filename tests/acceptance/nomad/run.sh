@@ -11,20 +11,12 @@ here=$(dirname "$(readlink -f "$0")")
 build=$(readlink -f "$1")
 shift
 [ "$(id -u)" = 0 ] || { echo "skipped: must be root, tasks run in containers with mounts" >&2; exit 77; }
-command -v go >/dev/null || { echo "skipped: Go is needed to build Nomad" >&2; exit 77; }
+go=$("$here/../../lib/go.sh")
 for program in nomad-driver-cleat cleat-run-helper cleatd cleat; do
 	[ -x "$build/bin/$program" ] || { echo "$0: $build/bin/$program is not built" >&2; exit 1; }
 done
 
-cache=${CLEAT_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cleat-tests}
-version=$(awk '$1 == "github.com/hashicorp/nomad" { print $2 }' "$here/go.mod")
-nomad=$cache/nomad-$version
-mkdir -p "$cache"
-if [ ! -x "$nomad" ]; then
-	echo "building Nomad $version: this takes some minutes, once"
-	(cd "$here" && go build -tags hashicorpmetrics -o "$nomad.$$" github.com/hashicorp/nomad)
-	mv "$nomad.$$" "$nomad"
-fi
+nomad=$(NOMAD="" "$here/../../lib/nomad.sh")
 "$nomad" version
 
 # Whatever the harness leaves in its temporary directory goes with it.
@@ -32,7 +24,7 @@ tmp=$(mktemp -d /tmp/cleat-h-XXXXXX)
 trap 'rm -rf "$tmp"' EXIT
 if [ $# = 0 ]; then
 	echo "==== Nomad's driver harness"
-	(cd "$here" && TMPDIR=$tmp CLEAT_BUILD=$build go test -tags hashicorpmetrics -count=1 .)
+	(cd "$here" && TMPDIR=$tmp CLEAT_BUILD=$build "$go" test -tags hashicorpmetrics -count=1 .)
 fi
 echo "==== a real agent"
 python3 "$here/nomad_test.py" "$build" "$nomad" "$@"
