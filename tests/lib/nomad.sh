@@ -26,4 +26,4 @@ if [ ! -x "$nomad" ]; then
 	(cd "$module" && "$go" build -tags hashicorpmetrics -o "$nomad.$$" github.com/hashicorp/nomad) >&2
 	mv "$nomad.$$" "$nomad"
 fi
-echo "$nomad"
+readlink -f "$nomad"
