@@ -13,7 +13,7 @@
  * environment PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin and LC_ALL=C and nothing else.
  *   --socket PATH      the daemon's socket                                   default /run/cleat/cleat.sock
  *   --config FILE      the table of drivers; a missing file that was not named here is an empty table
- *                                                                            default /etc/cleat/mesos.conf
+ *                                                                            default /etc/cleat/drivers.conf
  *   --root DIR         where containers' volumes are mounted, see below      default /run/cleat-mesos
  *   --timeout SECONDS  the program ends by itself within this time           default 120
  * The module kills the program's process group 5 s after --timeout has passed.
@@ -67,8 +67,8 @@
  *                        gets them after it was published, unless it is read-only
  *     --host             the task named no container path: the volume is published as well at the path of the
  *                        host where everybody sees it (the table says where; default
- *                        /var/lib/cleat/volumes/NAME); that claim is shared by all containers which ask
- *                        for it, and released with the last
+ *                        /var/lib/cleat-mesos/volumes/NAME: the daemon keeps /var/lib/cleat for itself); that
+ *                        claim is shared by all containers which ask for it, and released with the last
  *   Answer: "paths": list of texts, one for each volume in order: ROOT/KEY/n; "hosts": list of texts, for each
  *   volume the path of the host, "" without --host.
  *
@@ -104,7 +104,7 @@
 #define CLEAT_MESOS_KILL_AFTER_MS 5000 /* past the program's own limit */
 
 #define CLEAT_MESOS_DEFAULT_SOCKET "/run/cleat/cleat.sock"
-#define CLEAT_MESOS_DEFAULT_CONFIG "/etc/cleat/mesos.conf"
+#define CLEAT_MESOS_DEFAULT_CONFIG "/etc/cleat/drivers.conf"
 #define CLEAT_MESOS_DEFAULT_ROOT "/run/cleat-mesos"
 
 #endif
