@@ -44,8 +44,11 @@
  * `recover` hold an flock() on ROOT/KEY while they work on that container, and wait for it within their
  * time limit: the program that a killed agent had started may still be running.
  *
- * The module never runs two programs at a time that name the same volume (same driver or pool, and name), nor
- * two for one container, nor anything beside `recover`; different volumes are worked on in parallel.
+ * The module never runs two `publish` at a time that name the same volume (same driver or pool, and name), nor
+ * two programs for one container, nor anything beside `recover`; different volumes are worked on in parallel.
+ * What may still meet: releases of containers that the module knew before a restart, and two drivers that the
+ * table maps to one pool.  So the shared claims of --host are made, counted and released under a flock() of
+ * their own, on ROOT.
  *
  * ---- verbs ----
  *
@@ -63,12 +66,16 @@
  *     --mode MODE        rw (default), ro, or a word of `cleat volume publish --mode` (multi-node-multi-writer)
  *     --no-create        the volume must exist; otherwise an absent one is created, and an existing one is
  *                        taken as it is, whatever size and options say
- *     --own UID:GID:MODE decimal ids and octal permissions (as 1000:1000:755): the root directory of the volume
- *                        gets them after it was published, unless it is read-only
+ *     --user NAME        a volume that this call creates belongs to this user (parameters uid and gid, unless
+ *                        the options give them); a user that is not known here is INVALID_ARGUMENT
+ *     --require DIR      DIR must be a directory of the host, else FAILED_PRECONDITION "container path 'DIR' of
+ *                        volume 'NAME' does not exist"; looked at before anything is done
  *     --host             the task named no container path: the volume is published as well at the path of the
  *                        host where everybody sees it (the table says where; default
  *                        /var/lib/cleat-mesos/volumes/NAME: the daemon keeps /var/lib/cleat for itself); that
  *                        claim is shared by all containers which ask for it, and released with the last
+ *   Ownership and container paths are not this program's business: cleat-mesos-enter, which runs inside the
+ *   container's mount namespace, does them.
  *   Answer: "paths": list of texts, one for each volume in order: ROOT/KEY/n; "hosts": list of texts, for each
  *   volume the path of the host, "" without --host.
  *
