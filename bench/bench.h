@@ -29,10 +29,11 @@
 struct bench_daemon;
 
 struct bench {
-	const char *work;     /* private directory on the file system to be measured; exists */
-	const char *cleatd;   /* program */
-	const char *goserver; /* program; NULL: that peer is left out */
-	double scale;	      /* of the length of rounds; 1 is what the tables are made with */
+	const char *work;      /* private directory on the file system to be measured; exists */
+	const char *cleatd;    /* program */
+	const char *goserver;  /* program; NULL: that peer is left out */
+	const char *reference; /* CSI's reference driver; NULL: likewise */
+	double scale;	       /* of the length of rounds; 1 is what the tables are made with */
 	struct bench_daemon *kept[BENCH_MAX_KEPT]; /* see bench_daemon_filled() */
 };
 
@@ -181,6 +182,45 @@ enum cleat_code bench_unpublish(struct cleat_rpc_client *c, const char *id, cons
 enum cleat_code bench_list(struct cleat_rpc_client *c, unsigned page, char token[BENCH_TOKEN_BYTES],
 			   size_t *count_out, char *first_id_out, struct cleat_error *err) CLEAT_MUST_CHECK;
 
+/* ---- CSI (csi_api.c): the same calls to ours and to the reference driver ---- */
+
+enum cleat_code bench_csi_probe(struct cleat_rpc_client *c, struct cleat_error *err) CLEAT_MUST_CHECK;
+/* pool "": no parameter at all. */
+enum cleat_code bench_csi_create(struct cleat_rpc_client *c, const char *pool, const char *name,
+				 uint64_t bytes, char id_out[CLEAT_ID_MAX_BYTES + 1],
+				 struct cleat_error *err) CLEAT_MUST_CHECK;
+enum cleat_code bench_csi_delete(struct cleat_rpc_client *c, const char *id,
+				 struct cleat_error *err) CLEAT_MUST_CHECK;
+/* The directory `staging` exists. */
+enum cleat_code bench_csi_stage(struct cleat_rpc_client *c, const char *id, const char *staging,
+				struct cleat_error *err) CLEAT_MUST_CHECK;
+enum cleat_code bench_csi_publish(struct cleat_rpc_client *c, const char *id, const char *staging,
+				  const char *target, struct cleat_error *err) CLEAT_MUST_CHECK;
+enum cleat_code bench_csi_unpublish(struct cleat_rpc_client *c, const char *id, const char *target,
+				    struct cleat_error *err) CLEAT_MUST_CHECK;
+enum cleat_code bench_csi_stats(struct cleat_rpc_client *c, const char *id, const char *path,
+				struct cleat_error *err) CLEAT_MUST_CHECK;
+/* As bench_list(). */
+enum cleat_code bench_csi_list(struct cleat_rpc_client *c, unsigned most, char token[BENCH_TOKEN_BYTES],
+			       size_t *count_out, struct cleat_error *err) CLEAT_MUST_CHECK;
+
+/* Whoever serves CSI (csi.c). */
+struct bench_csi_plugin {
+	pid_t pid; /* 0: there is none */
+	struct cleat_rpc_client *client;
+	const char *pool;		     /* for what is made there; "" for the reference */
+	char targets[BENCH_PATH_BYTES + 16]; /* directory for staging paths and targets */
+};
+/* A daemon with the pools of the YAML text that serves CSI, too. */
+enum cleat_code bench_csi_daemon_start(const struct bench *b, const char *name, const char *pools,
+				       struct bench_daemon *d, struct bench_csi_plugin *p,
+				       struct cleat_error *err) CLEAT_MUST_CHECK;
+void bench_csi_daemon_stop(const struct bench *b, struct bench_daemon *d, struct bench_csi_plugin *p);
+/* One at a time; none is started when no program is given. */
+enum cleat_code bench_csi_reference_start(const struct bench *b, struct bench_csi_plugin *p,
+					  struct cleat_error *err) CLEAT_MUST_CHECK;
+void bench_csi_reference_stop(const struct bench *b, struct bench_csi_plugin *p);
+
 /* ---- the benchmarks, one a file ---- */
 
 enum cleat_code bench_run_call(struct bench *b, struct cleat_error *err) CLEAT_MUST_CHECK;
@@ -189,6 +229,8 @@ enum cleat_code bench_run_create(struct bench *b, struct cleat_error *err) CLEAT
 enum cleat_code bench_run_flat(struct bench *b, struct cleat_error *err) CLEAT_MUST_CHECK;
 enum cleat_code bench_run_list(struct bench *b, struct cleat_error *err) CLEAT_MUST_CHECK;
 enum cleat_code bench_run_mount(struct bench *b, struct cleat_error *err) CLEAT_MUST_CHECK;
+enum cleat_code bench_run_csi(struct bench *b, struct cleat_error *err) CLEAT_MUST_CHECK;
+enum cleat_code bench_run_csi_list(struct bench *b, struct cleat_error *err) CLEAT_MUST_CHECK; /* its end */
 enum cleat_code bench_run_memory(struct bench *b, struct cleat_error *err) CLEAT_MUST_CHECK;
 enum cleat_code bench_run_start(struct bench *b, struct cleat_error *err) CLEAT_MUST_CHECK;
 

@@ -11,9 +11,9 @@ static const struct {
 	const char *name;
 	enum cleat_code (*run)(struct bench *b, struct cleat_error *err);
 } benches[] = {
-	{ "call", bench_run_call },	{ "publish", bench_run_publish }, { "create", bench_run_create },
-	{ "flat", bench_run_flat },	{ "list", bench_run_list },	  { "mount", bench_run_mount },
-	{ "memory", bench_run_memory }, { "start", bench_run_start },
+	{ "call", bench_run_call }, { "publish", bench_run_publish }, { "create", bench_run_create },
+	{ "flat", bench_run_flat }, { "list", bench_run_list },	      { "mount", bench_run_mount },
+	{ "csi", bench_run_csi },   { "memory", bench_run_memory },   { "start", bench_run_start },
 };
 
 struct options {
@@ -26,6 +26,7 @@ static const struct argp_option option_table[] = {
 	{ "work", 'w', "DIR", 0, "Empty directory on the file system to be measured", 0 },
 	{ "cleatd", 'd', "PROGRAM", 0, "The daemon", 0 },
 	{ "goserver", 'g', "PROGRAM", 0, "The peer of the empty call; left out without it", 0 },
+	{ "reference", 'r', "PROGRAM", 0, "The peer of csi, csi-driver-host-path; left out without it", 0 },
 	{ "scale", 's', "FACTOR", 0, "Length of the rounds (1)", 0 },
 	{ 0 },
 };
@@ -53,6 +54,9 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'g':
 		o->bench.goserver = arg;
+		return 0;
+	case 'r':
+		o->bench.reference = arg;
 		return 0;
 	case 's':
 		o->bench.scale = strtod(arg, NULL);
@@ -95,7 +99,7 @@ int main(int argc, char **argv)
 					    take_option,
 					    "[BENCHMARK...]",
 					    "Measures cleatd.\vBenchmarks: call publish create flat list "
-					    "mount memory start; all without one.",
+					    "mount csi memory start; all without one.",
 					    NULL,
 					    NULL,
 					    NULL };

@@ -6,6 +6,7 @@ tree=$(cd "$(dirname "$0")/.." && pwd)
 build=$tree/build-bench
 parent=${TMPDIR:-/tmp}
 scale=1
+reference=${CSI_REFERENCE:-}
 form=terminal
 names=()
 
@@ -13,11 +14,13 @@ usage() {
 	cat <<TEXT
 Usage: bench/run.sh [OPTION...] [BENCHMARK...]
 
-Benchmarks: call publish create flat list mount memory start; all without one.
+Benchmarks: call publish create flat list mount csi memory start; all without one.
 
   --markdown     print the table as markdown
   --dir DIR      put the private directory there ($parent): its file system is what is measured
   --build DIR    build there ($build)
+  --reference PROGRAM
+                 kubernetes-csi's csi-driver-host-path, the peer of csi (or CSI_REFERENCE in the environment)
   --quick        a fifth of the time: to see that everything runs, not to believe
   --help         this text
 TEXT
@@ -33,6 +36,7 @@ while [ $# -gt 0 ]; do
 	--markdown) form=markdown ;;
 	--dir) parent=${2:?--dir takes a directory} && shift ;;
 	--build) build=${2:?--build takes a directory} && shift ;;
+	--reference) reference=${2:?--reference takes a program} && shift ;;
 	--quick) scale=0.2 ;;
 	--help) usage && exit 0 ;;
 	-*) usage >&2 && exit 2 ;;
@@ -56,11 +60,17 @@ build_goserver() {
 		ninja -C "$build" bench-goserver >&2
 }
 
+peers=()
+if [ -n "$reference" ]; then
+	[ -x "$reference" ] || fail "'$reference' is not a program"
+	reference=$(readlink -f "$reference")
+	peers+=(--reference "$reference")
+fi
+
 echo "bench: building in $build" >&2
 build_all
-goserver=()
 if build_goserver; then
-	goserver=(--goserver "$build/bench/goserver")
+	peers+=(--goserver "$build/bench/goserver")
 else
 	echo "bench: no grpc-go server to compare with (it needs Go 1.25 and its modules)" >&2
 fi
@@ -74,7 +84,7 @@ end_processes() {
 	for file in "$work"/pids/*; do
 		pid=${file##*/}
 		case $(readlink "/proc/$pid/exe" 2>/dev/null) in
-		"$build"/*) kill -9 "$pid" ;;
+		"$build"/* | "${reference:-none}") kill -9 "$pid" ;;
 		esac
 	done
 }
@@ -104,7 +114,7 @@ trap 'exit 130' INT TERM HUP
 # ---- run --------------------------------------------------------------------------------------------------------------
 mkdir "$work/pids"
 rows=$work/rows
-"$build/bench/cleat-bench" --work "$work" --cleatd "$build/bin/cleatd" --scale "$scale" "${goserver[@]}" "${names[@]}" \
+"$build/bench/cleat-bench" --work "$work" --cleatd "$build/bin/cleatd" --scale "$scale" "${peers[@]}" "${names[@]}" \
 	>"$rows" &
 bench_pid=$!
 code=0
