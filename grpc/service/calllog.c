@@ -14,15 +14,17 @@ void cleat_call_note_subject(struct cleat_call_note *note, const char *pool, con
 		snprintf(note->subject, sizeof(note->subject), "%s", volume);
 }
 
-static bool is_standard_service(const char *method)
+/* Asked every few seconds, for ever, and by everybody: health, reflection, and CSI's question whether we are
+ * there. */
+static bool is_chatter(const char *method)
 {
-	return strncmp(method, "/grpc.", 6) == 0;
+	return strncmp(method, "/grpc.", 6) == 0 || strcmp(method, "/csi.v1.Identity/Probe") == 0;
 }
 
 /* A caller that leaves ends a call as well: no failure of anything here. */
 static enum cleat_log_level level_of(const struct cleat_rpc_done *done)
 {
-	if (is_standard_service(done->method))
+	if (is_chatter(done->method))
 		return CLEAT_LOG_DEBUG;
 	return done->code == CLEAT_OK || done->code == CLEAT_CANCELLED ? CLEAT_LOG_INFO : CLEAT_LOG_WARN;
 }
