@@ -272,7 +272,9 @@ enum cleat_code cleat_claim_list(struct cleat_engine *e, const char *volume, con
 	}
 	size_t most = page && page < CLEAT_PAGE_MAX ? page : CLEAT_PAGE_MAX;
 	if (code == CLEAT_OK) {
-		list.items = calloc(most, sizeof(*list.items));
+		/* Most volumes have a claim or two: a whole page for them would cost more than they do. */
+		size_t there = *id ? node_claim_total(node_find(e, id), true) : e->claim_count;
+		list.items = calloc((there < most ? there : most) + 1, sizeof(*list.items));
 		code = list.items ? claims_locked(e, *id ? id : NULL, after, most, &list, &last, &own)
 				  : cleat_error_set(&own, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
 	}

@@ -103,9 +103,14 @@ bool cleat_rt_call_start(struct cleat_rpc_call *c, const grpc_op *ops, size_t n,
 
 /* ---- holding ---- */
 
-void cleat_rpc_call_hold(struct cleat_rpc_call *c)
+void cleat_rpc_call_keep(struct cleat_rpc_call *c)
 {
 	atomic_fetch_add_explicit(&c->users, 1, memory_order_relaxed);
+}
+
+void cleat_rpc_call_hold(struct cleat_rpc_call *c)
+{
+	cleat_rpc_call_keep(c);
 	pthread_mutex_lock(&c->lock);
 	cleat_rt_call_watch_close(c);
 	pthread_mutex_unlock(&c->lock);

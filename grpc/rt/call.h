@@ -49,6 +49,9 @@ struct cleat_rpc_peer {
 /* Keeps the call, with its request message, beyond the handler's return; each hold needs one drop.  A held
  * call notices when its caller goes away. */
 void cleat_rpc_call_hold(struct cleat_rpc_call *c);
+/* The same for whoever does not want to know before the answer whether the caller is still there: one event
+ * less. */
+void cleat_rpc_call_keep(struct cleat_rpc_call *c);
 void cleat_rpc_call_drop(struct cleat_rpc_call *c);
 
 /* Unary: the answer.  Streams: one more message; never blocks.  False when it leads nowhere because the call

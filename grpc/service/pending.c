@@ -56,6 +56,7 @@ void cleat_pending_submit(struct cleat_pending *p, struct cleat_engine *engine, 
 		cleat_call_note_subject(&p->note, NULL, r->volume);
 	else if (!p->note.subject[0] && r->name)
 		cleat_call_note_subject(&p->note, r->pool, r->name);
-	cleat_rpc_call_hold(p->call);
+	/* An operation goes on whether its caller is there or not, so nobody needs to be told. */
+	cleat_rpc_call_keep(p->call);
 	cleat_engine_submit(engine, r, finished, p);
 }
