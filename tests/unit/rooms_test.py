@@ -31,12 +31,13 @@ ROOMS = [
     ("grpc/csi", {"util", "rt", "service"} | GENERATED, ANY_PUBLIC),
     ("grpc/cleatd", {"util", "rt", "service", "csi"} | GENERATED, ANY_PUBLIC),
     ("grpc/cli", {"util", "rt"} | GENERATED, {"error.h"}),
+    ("grpc/doors", {"util", "rt", "cleatd"} | GENERATED, {"error.h"}),
     ("nomad/goplugin", {"util", "rt"} | GENERATED, {"error.h"}),
     ("nomad/driver/run", {"util", "sys", "driver"}, {"error.h", "record.h"}),
     ("nomad/driver", {"util", "rt", "goplugin"} | GENERATED, {"error.h", "record.h"}),
     ("nomad/dhv", {"util", "rt"} | GENERATED, {"error.h"}),
-    ("mesos", {"util", "rt"} | GENERATED, {"error.h"}),
-    ("docker", {"util", "rt"} | GENERATED, {"error.h"}),
+    ("mesos", {"util", "rt", "doors"} | GENERATED, {"error.h"}),
+    ("docker", {"util", "rt", "doors"} | GENERATED, {"error.h"}),
 ]
 FREE = ("tests", "bench", "examples")  # may look everywhere
 
