@@ -36,7 +36,9 @@ ROOMS = [
     ("nomad/driver/run", {"util", "sys", "driver"}, {"error.h", "record.h"}),
     ("nomad/driver", {"util", "rt", "goplugin"} | GENERATED, {"error.h", "record.h"}),
     ("nomad/dhv", {"util", "rt"} | GENERATED, {"error.h"}),
-    ("mesos", {"util", "rt", "doors"} | GENERATED, {"error.h"}),
+    ("mesos/helper", {"util", "rt", "doors", "module"} | GENERATED, {"error.h"}),
+    ("mesos", {"util"}, {"error.h"}),  # inside an agent: no gRPC, no messages
+    ("docker/dvdcli", {"util", "rt", "doors"} | GENERATED, {"error.h"}),
     ("docker", {"util", "rt", "doors"} | GENERATED, {"error.h"}),
 ]
 FREE = ("tests", "bench", "examples")  # may look everywhere
