@@ -12,29 +12,14 @@ build=$(readlink -m "${1:-$tree/build}")
 work=
 daemon=
 writer=
+example=quickstart
+# shellcheck source=examples/lib.sh
+. "$tree/examples/lib.sh"
 
-# ---- saying and checking ---------------------------------------------------------------------------------------------------------
-
-title() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
-say() { printf '   %s\n' "$*"; }
-fail() {
-	printf '\nquickstart: FAILED: %s\n' "$*" >&2
-	[ -z "$work" ] || { echo '--- the daemon said:' >&2; tail -n 30 "$work/cleatd.log" >&2 2>/dev/null || true; }
-	exit 1
+what_they_said() {
+	[ -z "$work" ] || { echo '--- the daemon said:' && tail -n 30 "$work/cleatd.log" 2>/dev/null || true; }
 }
-check() { # DESCRIPTION COMMAND...: the command must succeed
-	local what=$1
-	shift
-	"$@" || fail "$what"
-	say "ok: $what"
-}
-# Shows a command of ours as a reader would type it, and runs it.
-cleat() {
-	local line=
-	[ $# = 0 ] || line=$(printf ' %q' "$@")
-	printf '   \033[36m$ cleat%s\033[0m\n' "$line"
-	"$build/bin/cleat" --socket "$work/run/cleat.sock" "$@" 2>&1 | sed 's/^/   /'
-}
+cleat() { shown cleat "$@" -- "$build/bin/cleat" --socket "$work/run/cleat.sock"; }
 # The JSON answer, without showing the command.
 json() { "$build/bin/cleat" --socket "$work/run/cleat.sock" --json "$@"; }
 claims_of_ours() { json claim list | grep -c '"owner": "the quickstart"' || true; }
@@ -43,20 +28,7 @@ is_empty() { # FIELD NOUN VERB...: a list without entries
 	shift
 	json "$@" | grep -q "\"$field\": \[\]"
 }
-df_mib() { df --output="$1" -B1M "$2" | tail -n 1 | tr -d ' '; } # COLUMN PATH
 lines() { wc -l <"$1"; }
-mounts_here() { awk -v w="$work/" 'index($5, w) == 1 { print $5 }' /proc/self/mountinfo; }
-loops_here() { losetup --list --noheadings --output NAME,BACK-FILE | awk -v w="$work/" 'index($2, w) == 1'; }
-
-# Waits until a command succeeds, at most ten seconds.
-await() {
-	local tries
-	for ((tries = 0; tries < 200; tries++)); do
-		! "$@" >/dev/null 2>&1 || return 0
-		sleep 0.05
-	done
-	return 1
-}
 
 # ---- leaving nothing behind, however the script ends ------------------------------------------------------------------------------
 
@@ -74,30 +46,12 @@ stop_daemon() { # SIGNAL
 	daemon=
 }
 
-# Unmounts what lies in our private directory, the innermost first; loop devices go with their mounts.
-unmount_all() {
-	local m tries
-	for ((tries = 0; tries < 20; tries++)); do
-		[ -n "$(mounts_here)" ] || return 0
-		while read -r m; do umount "$m" 2>/dev/null || true; done < <(mounts_here | sort -r)
-		sleep 0.1
-	done
-	return 1
-}
-
 clean_up() {
 	local code=$?
 	trap - EXIT
 	stop_writer
 	stop_daemon TERM
-	if [ -n "$work" ]; then
-		if unmount_all; then
-			rm -rf --one-file-system "$work"
-		else
-			echo "quickstart: still mounted, so '$work' is left: $(mounts_here | tr '\n' ' ')" >&2
-			code=1
-		fi
-	fi
+	remove_work || code=1
 	exit "$code"
 }
 trap clean_up EXIT
@@ -109,11 +63,7 @@ trap 'exit 143' TERM HUP
 prepare() {
 	[ "$(id -u)" = 0 ] || fail "must be root: the daemon mounts file systems"
 	title "Install what is missing, and build into $build"
-	"$tree/packaging/install-packages.sh" build
-	cmake -S "$tree" -B "$build" -G Ninja -DCLEAT_TESTS=OFF >"$build.log" 2>&1 || { cat "$build.log"; fail "cmake"; }
-	ninja -C "$build" >>"$build.log" 2>&1 || { tail -n 40 "$build.log"; fail "the build"; }
-	rm -f "$build.log"
-	say "$("$build/bin/cleat" --version)"
+	build_all "$tree" "$build"
 	work=$(mktemp -d "${CLEAT_QUICKSTART_DIR:-/var/tmp}/cleat-quickstart.XXXXXX")
 	mkdir "$work/db" "$work/logs" "$work/restored"
 	[ "$(df_mib avail "$work")" -gt 6144 ] || fail "needs 6 GiB free in '$(dirname "$work")'; set CLEAT_QUICKSTART_DIR"
@@ -122,7 +72,7 @@ prepare() {
 start_daemon() {
 	"$build/bin/cleatd" --state-dir "$work/state" --runtime-dir "$work/run" --socket "$work/run/cleat.sock" >>"$work/cleatd.log" 2>&1 &
 	daemon=$!
-	await "$build/bin/cleat" --socket "$work/run/cleat.sock" --timeout 2s version || fail "the daemon does not answer"
+	await 10 "$build/bin/cleat" --socket "$work/run/cleat.sock" --timeout 2s version || fail "the daemon does not answer"
 }
 
 first_start() {
@@ -219,7 +169,7 @@ restart() {
 	title "Kill the daemon (kill -9) under the published volume; start it again"
 	(while echo "still writing" >>"$work/db/journal"; do sleep 0.01; done) 2>/dev/null &
 	writer=$!
-	await test -s "$work/db/journal" || fail "the writer does not write"
+	await 10 test -s "$work/db/journal" || fail "the writer does not write"
 	stop_daemon KILL
 	before=$(lines "$work/db/journal")
 	check "the volume is still mounted without a daemon" mountpoint -q "$work/db"
@@ -246,8 +196,7 @@ the_end() {
 	stop_daemon TERM
 	check "no loop device is left" [ -z "$(loops_here)" ]
 	check "no mount is left but the daemon's own directory" [ -z "$(mounts_here | grep -v "^$work/run" || true)" ]
-	unmount_all || fail "'$work' cannot be unmounted: $(mounts_here)"
-	rm -rf --one-file-system "$work"
+	remove_work || fail "'$work' cannot be removed"
 	check "the private directory is gone" [ ! -e "$work" ]
 	work=
 }
@@ -262,4 +211,6 @@ expand_ext4
 look
 restart
 the_end
-title "Everything was as it should be. The programs are in $build/bin; README.md tells where to go from here."
+title "Everything was as it should be"
+say "The programs are in $build/bin; README.md tells where to go from here."
+say "Tasks with such volumes, under a real Nomad: examples/nomad/run.sh"
