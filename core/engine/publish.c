@@ -387,6 +387,38 @@ static enum cleat_code make_wish(struct op *op, const struct cleat_record *rec, 
 	return CLEAT_OK;
 }
 
+/* The consumer's process or cgroup is often known only after the volume is there: publishing again names it. */
+static enum cleat_code set_witness(struct op *op, const char *target, struct cleat_error *err)
+{
+	const struct cleat_witness *w = &op->req.witness;
+	cleat_autofree char *cgroup = *w->cgroup ? strdup(w->cgroup) : NULL;
+	struct claim next = { 0 };
+
+	if (!w->pid && !*w->cgroup)
+		return CLEAT_OK;
+	if (*w->cgroup && !cgroup)
+		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
+	pthread_mutex_lock(&op->e->lock);
+	struct claim *c = claim_find(node_find(op->e, op->id), target);
+	if (c)
+		next = *c; /* its texts stay: whoever would free them needs the volume, which is this operation's */
+	pthread_mutex_unlock(&op->e->lock);
+	if (!c)
+		return CLEAT_OK;
+	next.pid = w->pid;
+	next.start_ticks = w->pid && !w->start_ticks ? start_ticks_of(w->pid) : w->start_ticks;
+	next.cgroup = cgroup;
+	if (facts_put_claim(op->e->facts, op->id, &next, err))
+		return err->code;
+	pthread_mutex_lock(&op->e->lock);
+	c->pid = next.pid;
+	c->start_ticks = next.start_ticks;
+	free(c->cgroup);
+	c->cgroup = cleat_steal(cgroup);
+	pthread_mutex_unlock(&op->e->lock);
+	return CLEAT_OK;
+}
+
 /* What is claimed at this very target already: *done_out when the call has nothing left to do. */
 static enum cleat_code look_at_present(struct op *op, const struct wish *w, bool *done_out, struct cleat_error *err)
 {
@@ -411,7 +443,7 @@ static enum cleat_code look_at_present(struct op *op, const struct wish *w, bool
 				       v->read_only ? "read-only" : "read-write", (int)v->mode, v->options,
 				       v->staging ? "staged" : "published");
 	*done_out = true;
-	return CLEAT_OK;
+	return set_witness(op, v->target, err);
 }
 
 static struct claim *claim_new(const struct op *op, const struct wish *w, bool made)

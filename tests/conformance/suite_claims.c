@@ -127,6 +127,37 @@ static void test_claims__a_witness_that_is_gone_frees_the_volume(void **state)
 	world_tidy(w);
 }
 
+/* Schedulers know a container's process only after they have made its mounts. */
+static void test_claims__a_witness_may_be_named_later(void **state)
+{
+	struct world *w = *state;
+	char a[256], b[256];
+	pid_t task = start_task(), second = start_task();
+
+	world_open(w);
+	ok_create(w, "db", NULL);
+	struct cleat_request req = publish_req(w, POOL "/db", "a", a);
+	req.mode = CLEAT_MODE_SINGLE_NODE_SINGLE_WRITER;
+	ok_call(w, &req, NULL);
+	req.witness.pid = second;
+	ok_call(w, &req, NULL);
+	req.witness.pid = task;
+	ok_call(w, &req, NULL);
+	req.witness.pid = 0; /* and leaving it out leaves it */
+	ok_call(w, &req, NULL);
+	assert_int_equal(count_claims(w, NULL), 1);
+	world_close(w);
+	world_open(w);
+	struct cleat_request next = publish_req(w, POOL "/db", "b", b);
+	next.mode = CLEAT_MODE_SINGLE_NODE_SINGLE_WRITER;
+	end_task(second);
+	refused(w, &next, CLEAT_FAILED_PRECONDITION, "in use");
+	end_task(task);
+	ok_call(w, &next, NULL);
+	assert_int_equal(count_claims(w, NULL), 1);
+	world_tidy(w);
+}
+
 static void test_claims__a_witness_that_never_was_is_refused(void **state)
 {
 	struct world *w = *state;
@@ -278,6 +309,7 @@ const struct suite_case suite_claims[] = {
 	CASE(test_claims__name_holder_and_since, IN_QUICK, 0, 0),
 	CASE(test_claims__come_in_pages, 0, 0, 0),
 	CASE(test_claims__a_witness_that_is_gone_frees_the_volume, 0, 0, 0),
+	CASE(test_claims__a_witness_may_be_named_later, 0, 0, 0),
 	CASE(test_claims__a_witness_that_never_was_is_refused, 0, 0, 0),
 	CASE(test_claims__an_unmounted_target_is_stale, 0, 0, 0),
 	CASE(test_claims__an_operator_can_release_one, 0, 0, 0),
