@@ -7,6 +7,8 @@
 #include "util/buf.h"
 #include "util/ids.h"
 
+#define PIECE 64 /* volumes listed under one hold of the lock */
+
 /* A token is the last id that was given out and a check over it: it needs no memory here, and survives insertions and deletions. */
 static uint32_t token_check(const char *what, const char *text)
 {
@@ -122,6 +124,24 @@ static enum cleat_code list_locked(struct cleat_engine *e, const struct cleat_li
 	return CLEAT_OK;
 }
 
+/* Fills the page piece by piece, as its reader could have asked for it: a large page keeps nobody off the lock for long. */
+static enum cleat_code list_in_pieces(struct cleat_engine *e, const struct cleat_list_query *q, const char *after, size_t page,
+				      struct cleat_volume_list *out, struct cleat_error *err)
+{
+	enum cleat_code code;
+
+	do {
+		const size_t left = page - out->count;
+
+		out->next_token[0] = '\0';
+		pthread_mutex_lock(&e->lock);
+		code = list_locked(e, q, after, out->count + (left < PIECE ? left : PIECE), out, err);
+		pthread_mutex_unlock(&e->lock);
+		after = out->count ? out->items[out->count - 1].id : after;
+	} while (code == CLEAT_OK && out->next_token[0] && out->count < page);
+	return code;
+}
+
 enum cleat_code cleat_volume_list(struct cleat_engine *e, const struct cleat_list_query *query, struct cleat_volume_list *out,
 				  struct cleat_error *err)
 {
@@ -135,9 +155,7 @@ enum cleat_code cleat_volume_list(struct cleat_engine *e, const struct cleat_lis
 	list.items = malloc(page * sizeof(*list.items));
 	if (!list.items)
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
-	pthread_mutex_lock(&e->lock);
-	enum cleat_code code = list_locked(e, query, after, page, &list, &own);
-	pthread_mutex_unlock(&e->lock);
+	enum cleat_code code = list_in_pieces(e, query, after, page, &list, &own);
 	if (code) {
 		cleat_volume_list_done(&list);
 		if (err)
