@@ -40,7 +40,7 @@ static const struct driver_key volume_keys[] = {
 	  "Parameters of a volume that is created: uid, gid and mode of its root, and what backend and file "
 	  "system take." },
 	{ "mount_options", DRIVER_KEY_MAP, false, NULL, AT(mount_options), 0, 0, NULL, 0,
-	  "Mount options that the file system takes." },
+	  "Mount options that the file system takes; one that needs no value has \"\"." },
 	{ "lifetime", DRIVER_KEY_TEXT, false, "\"volume\"", AT(lifetime), 0, 0, NULL, 0,
 	  "volume: it stays until somebody deletes it. allocation: it is created for this allocation, its "
 	  "name is followed by the "
@@ -63,7 +63,7 @@ const struct driver_key driver_job_keys[] = {
 	{ "cap_add", DRIVER_KEY_LIST, false, NULL, AT(cap_add), 0, 0, NULL, 0,
 	  "Capabilities beyond the default set." },
 	{ "cap_drop", DRIVER_KEY_LIST, false, NULL, AT(cap_drop), 0, 0, NULL, 0,
-	  "Capabilities to do without, or all." },
+	  "Capabilities to do without. [\"all\"] leaves nothing but what cap_add names." },
 	{ "no_new_privileges", DRIVER_KEY_BOOL, false, "true", AT(no_new_privileges), 0, 0, NULL, 0,
 	  "Whether programs with set-user-id bits and file capabilities give nothing." },
 	{ "seccomp", DRIVER_KEY_TEXT, false, "\"default\"", AT(seccomp), 0, 0, NULL, 0,

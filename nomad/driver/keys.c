@@ -494,27 +494,32 @@ void driver_keys_done(const struct driver_key *keys, void *in)
 		field_done(k, (char *)in + k->offset);
 }
 
-static void print_key(const struct driver_key *k)
+const char *driver_key_type_text(enum driver_key_type type)
 {
-	static const char *const types[] = { "text",
-					     "true or false",
-					     "number",
-					     "list of texts",
-					     "map of texts",
-					     "block",
-					     "block, any number of times" };
+	static const char *const texts[] = {
+		[DRIVER_KEY_TEXT] = "text",
+		[DRIVER_KEY_BOOL] = "true or false",
+		[DRIVER_KEY_NUMBER] = "a whole number",
+		[DRIVER_KEY_LIST] = "a list of texts",
+		[DRIVER_KEY_MAP] = "a map of texts",
+		[DRIVER_KEY_BLOCK] = "a block",
+		[DRIVER_KEY_BLOCKS] = "a block, any number of times",
+	};
 
-	printf(".It Ic %s\n.Pq %s%s%s%s\n%s\n", k->name, types[k->type], k->required ? ", needed" : "",
-	       k->fallback ? ", default " : "", k->fallback ? k->fallback : "", k->text);
-	if (!k->nested)
-		return;
-	printf(".Bl -tag -width Ds\n");
-	driver_keys_print(k->nested);
-	printf(".El\n");
+	return texts[type];
 }
 
-void driver_keys_print(const struct driver_key *keys)
+void driver_keys_print(const struct driver_key *keys, const char *before)
 {
-	for (const struct driver_key *k = keys; k->name; k++)
-		print_key(k);
+	char name[64];
+
+	for (const struct driver_key *k = keys; k->name; k++) {
+		snprintf(name, sizeof(name), "%s%s", before, k->name);
+		printf("  %-20s %s\n%24s %s%s%s%s\n", name, k->text, "", driver_key_type_text(k->type),
+		       k->required ? "; needed" : "", k->fallback ? "; default " : "",
+		       k->fallback ? k->fallback : "");
+		snprintf(name, sizeof(name), "%s%s.", before, k->name);
+		if (k->nested)
+			driver_keys_print(k->nested, name);
+	}
 }

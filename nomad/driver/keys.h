@@ -59,8 +59,10 @@ enum cleat_code driver_keys_decode(const struct driver_key *keys, const uint8_t 
 /* Frees what the fields own; the struct may be zeroed. */
 void driver_keys_done(const struct driver_key *keys, void *in);
 
-/* The table as roff (mdoc) items for the manual page, to standard output. */
-void driver_keys_print(const struct driver_key *keys);
+/* What a key takes, for people. */
+const char *driver_key_type_text(enum driver_key_type type);
+/* The table for people, to standard output; `before` stands in front of each name. */
+void driver_keys_print(const struct driver_key *keys, const char *before);
 
 /* The n bytes are one msgpack value, with nothing after it, that stays within the limits above, and in which
  * every text is UTF-8 without control characters but tab and line break.  Only then may it be unpacked:

@@ -8,6 +8,7 @@
 
 #include "cleat_nomad.descset.h"
 #include "driver/driver.h"
+#include "driver/jobconfig.h"
 #include "driver/service.h"
 #include "goplugin/plugin.h"
 #include "util/log.h"
@@ -60,24 +61,40 @@ static void help(void)
 	       "and released with them.\n"
 	       "Put this program, under its own name, into the agent's plugin_dir. Jobs name the driver "
 	       "\"" DRIVER_NAME "\".\n\n"
-	       "  --help      this text\n"
-	       "  --version   the version\n\n"
-	       "nomad-driver-cleat(8) has the configuration.\n",
+	       "      --help           Give this help list\n"
+	       "      --help-config    Print the keys of the plugin's and of a task's config { }\n"
+	       "  -V, --version        Print program version\n\n"
+	       "See nomad-driver-cleat(8).\n",
 	       PROGRAM);
 }
 
-/* The agent hands over whatever its configuration says as arguments: only these two mean something. */
+static void help_config(void)
+{
+	printf("Keys of the config { } in the agent's  plugin \"%s\" { }:\n", PROGRAM);
+	driver_keys_print(driver_settings_keys, "");
+	printf("\nKeys of the config { } of a task (a dot stands for a block inside):\n");
+	driver_keys_print(driver_job_keys, "");
+}
+
+static bool answer(const char *arg)
+{
+	if (strcmp(arg, "--help") == 0)
+		help();
+	else if (strcmp(arg, "--help-config") == 0)
+		help_config();
+	else if (strcmp(arg, "--version") == 0 || strcmp(arg, "-V") == 0)
+		printf("%s %s\n", PROGRAM, CLEAT_VERSION);
+	else
+		return false;
+	return true;
+}
+
+/* The agent hands over whatever its configuration says as arguments: what is none of these means nothing. */
 static bool answered(int argc, char **argv)
 {
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--help") == 0)
-			help();
-		else if (strcmp(argv[i], "--version") == 0)
-			printf("%s %s\n", PROGRAM, CLEAT_VERSION);
-		else
-			continue;
-		return true;
-	}
+	for (int i = 1; i < argc; i++)
+		if (answer(argv[i]))
+			return true;
 	return false;
 }
 
@@ -128,7 +145,10 @@ int main(int argc, char **argv)
 	raise_file_limit();
 	cleat_log_setup(CLEAT_LOG_INFO, CLEAT_LOG_HCLOG, STDERR_FILENO);
 	if (cleat_goplugin_open(&config, &plugin, &err)) {
-		fprintf(stderr, "%s: %s\n", PROGRAM, err.msg);
+		if (err.code == CLEAT_FAILED_PRECONDITION) /* by hand */
+			fprintf(stderr, "%s: see --help\n", err.msg);
+		else
+			fprintf(stderr, "%s: %s\n", PROGRAM, err.msg);
 		return EXIT_FAILURE;
 	}
 	enum cleat_code code = run(plugin, &err);

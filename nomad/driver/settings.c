@@ -27,7 +27,8 @@ const struct driver_key driver_settings_keys[] = {
 	  "[\"audit_write\",\"chown\",\"dac_override\",\"fowner\",\"fsetid\",\"kill\",\"mknod\",\"net_bind_"
 	  "service\",\"setfcap\",\"setgid\","
 	  "\"setpcap\",\"setuid\",\"sys_chroot\"]",
-	  AT(allow_caps), 0, 0, NULL, 0, "Capabilities that tasks may have at most, or all." },
+	  AT(allow_caps), 0, 0, NULL, 0,
+	  "Capabilities that tasks may have at most; [\"all\"] are all of them." },
 	{ "allow_rootfs", DRIVER_KEY_LIST, false, NULL, AT(allow_rootfs), 0, 0, NULL, 0,
 	  "Directories under which the rootfs of a job may lie. Without any no job may name one." },
 	{ "allow_unconfined", DRIVER_KEY_BOOL, false, "false", AT(allow_unconfined), 0, 0, NULL, 0,

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -23,8 +24,23 @@ static int fail(const char *what)
 	return 1;
 }
 
+static bool answered(const char *arg)
+{
+	if (strcmp(arg, "--version") == 0 || strcmp(arg, "-V") == 0)
+		puts("cleat-run-helper " CLEAT_VERSION);
+	else if (strcmp(arg, "--help") == 0)
+		puts("Usage: cleat-run-helper /path/of/crun [argument]...\n\n"
+		     "Runs crun out of sight of a cgroup2 mount that owns controllers beside cgroup v1.\n"
+		     "nomad-driver-cleat starts it where that is needed: see nomad-driver-cleat(8).");
+	else
+		return false;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 2 && answered(argv[1]))
+		return fflush(stdout) ? 1 : 0;
 	if (argc < 2 || argv[1][0] != '/') {
 		fprintf(stderr, "usage: cleat-run-helper /path/of/crun [argument]...\n");
 		return 2;
