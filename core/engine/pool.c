@@ -30,10 +30,9 @@ enum cleat_code pool_check_config(const struct cleat_pool_config *cfg, struct cl
 	if (!is_pool_name(cfg->name))
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "pool name '%s': use 1 to 31 of a-z, 0-9 and '-'",
 				       cfg->name ? cfg->name : "");
-	const struct cleat_backend *b = cfg->backend ? cleat_backend_find(cfg->backend) : NULL;
-	if (!b)
-		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "pool '%s': there is no backend '%s'", cfg->name,
-				       cfg->backend ? cfg->backend : "");
+	const struct cleat_backend *b = NULL;
+	if (cleat_backend_load(cfg->backend ? cfg->backend : "", &b, err))
+		return cleat_error_wrap(err, "pool '%s'", cfg->name);
 	if (cfg->layer && *cfg->layer && strcmp(cfg->layer, "fault") != 0)
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "pool '%s': there is no layer '%s'", cfg->name, cfg->layer);
 	if (cfg->lane_threads > 256)

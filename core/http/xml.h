@@ -1,15 +1,17 @@
-/* xml.h - reading XML answers: a bounded document, elements found by local name, no DTD, no entities from outside, no network. */
+/* xml.h - reading XML answers: a bounded document, elements found by local name, no DTD, no entities from
+ * outside, no network. */
 #ifndef CLEAT_HTTP_XML_H
 #define CLEAT_HTTP_XML_H
 
 #include <cleat/error.h>
 #include <stddef.h>
 
-struct cleat_xml; /* a document */
+struct cleat_xml;      /* a document */
 struct cleat_xml_node; /* an element, valid as long as its document */
 
-/* DATA_LOSS when the n bytes are not well-formed; a document type declaration is refused. */
-enum cleat_code cleat_xml_parse(const char *bytes, size_t n, struct cleat_xml **out, struct cleat_error *err) CLEAT_MUST_CHECK;
+/* INTERNAL when the n bytes are not well-formed; a document type declaration is refused. */
+enum cleat_code cleat_xml_parse(const char *bytes, size_t n, struct cleat_xml **out,
+				struct cleat_error *err) CLEAT_MUST_CHECK;
 void cleat_xml_free(struct cleat_xml *doc);
 static inline void cleat_xml_cleanup(struct cleat_xml **doc)
 {

@@ -117,12 +117,27 @@ static void list(const char *title, const struct cleat_param *a, const struct cl
 	puts(".El");
 }
 
+/* The manual knows them all, whatever this machine's pools name.  CLEAT_MODULES is the list of the build. */
+static void load_modules(void)
+{
+	static const char *const modules[] = { CLEAT_MODULES NULL };
+	struct cleat_error err = CLEAT_ERROR_INIT;
+
+	for (size_t i = 0; modules[i]; i++) {
+		if (cleat_backend_load(modules[i], NULL, &err)) {
+			fprintf(stderr, "%s\n", err.msg);
+			exit(1);
+		}
+	}
+}
+
 void manual_parameters(void)
 {
 	const struct cleat_param *make, *mount;
 	const struct cleat_backend *b;
 	const char *name;
 
+	load_modules();
 	for (size_t i = 0; (b = cleat_backend_at(i)); i++) {
 		printf(".Ss \"Backend %s\"\n", b->name);
 		printf("%c", toupper((unsigned char)b->summary[0]));

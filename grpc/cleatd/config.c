@@ -175,9 +175,8 @@ static const struct cleat_backend *take_backend(const struct cleatd_yaml *node, 
 
 	if (!b)
 		cleatd_report_add(report, node->line, "pools.%s has no backend", node->key);
-	else if (b->kind == CLEATD_YAML_SCALAR && !(backend = cleat_backend_find(b->text)))
-		cleatd_report_add(report, b->line, "pools.%s.backend: there is no backend '%s'", node->key,
-				  b->text);
+	else if (b->kind == CLEATD_YAML_SCALAR && cleat_backend_load(b->text, &backend, &err))
+		cleatd_report_add(report, b->line, "pools.%s.backend: %s", node->key, err.msg);
 	return backend;
 }
 
@@ -198,6 +197,7 @@ static void take_pool(struct cleat_pool_config *pool, const struct cleatd_yaml *
 	snprintf(name, sizeof(name), "pools.%s", pool->name);
 	if (!expect(node, CLEATD_YAML_MAP, name, "a mapping", report))
 		return;
+	struct cleat_error err = CLEAT_ERROR_INIT;
 	backend = take_backend(node, report);
 	for (const struct cleatd_yaml *c = node->first; c; c = c->next) {
 		const struct cleatd_key *k = find_key(cleatd_pool_keys, c->key);

@@ -25,6 +25,8 @@ ROOMS = [
     ("core/store", {"util", "sys"}, DRIVER),
     ("core/fs", {"util", "sys"}, DRIVER),
     ("core/layers", {"util", "sys"}, DRIVER),
+    ("core/http", {"util"}, PLAIN),
+    ("core/remote", {"util", "sys", "store"}, DRIVER),
     ("core/engine", {"util", "sys", "fs", "layers"}, ANY_PUBLIC),
     ("grpc/rt", {"util"} | GENERATED, {"error.h"}),
     ("grpc/service", {"util", "rt"} | GENERATED, ANY_PUBLIC),
@@ -52,7 +54,7 @@ def room_of(path):
     """(room, folders it may include, public headers it may include), or None for files that are in no room."""
     if path.startswith(BACKENDS_DIR + "/"):
         name = path.split("/")[2]
-        return (f"{BACKENDS_DIR}/{name}", {"util", "sys", "store", "fs"}, DRIVER)
+        return (f"{BACKENDS_DIR}/{name}", {"util", "sys", "store", "fs", "http", "remote"}, DRIVER)
     for room, folders, public in ROOMS:
         if path.startswith(room + "/"):
             return (room, folders, public)
@@ -108,6 +110,8 @@ def self_test():
         ("core/backends/loop/a.c", "#include <cleat/volume.h>"),
         ("core/backends/loop/a.c", '#include "../dir/dir.h"'),
         ("core/layers/a.c", '#include "engine/engine.h"'),
+        ("core/layers/a.c", '#include "http/http.h"'),
+        ("core/http/a.c", '#include "sys/file.h"'),
         ("core/engine/a.c", '#include "backends/loop/loop.h"'),
         ("core/engine/a.c", '#include "rt/server.h"'),
         ("grpc/rt/a.c", "#include <cleat/volume.h>"),

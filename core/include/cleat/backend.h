@@ -238,8 +238,14 @@ struct cleat_backend {
 /* Registers a backend before any engine is opened (built-in ones are there already).  The table must stay valid.  INVALID_ARGUMENT for a
  * wrong version or a missing required slot, ALREADY_EXISTS for a name taken. */
 enum cleat_code cleat_backend_register(const struct cleat_backend *backend, struct cleat_error *err) CLEAT_MUST_CHECK;
+/* The backend of that name, if it is built in, registered or loaded already; else NULL. */
 const struct cleat_backend *cleat_backend_find(const char *name);
-/* The i-th registered backend, NULL past the end. */
+/* As cleat_backend_find(), but loads the module <name>.so when there is one: a shared object that shows its table as the symbol
+ * `const struct cleat_backend cleat_backend_module`.  It is looked for in the folder that the environment variable CLEAT_MODULE_DIR names, or
+ * else in cleat/ beside libcleat.so, and never unloaded.  out may be NULL.  INVALID_ARGUMENT: there is none; FAILED_PRECONDITION: it cannot
+ * be loaded, with the linker's own words (a library that is not installed). */
+enum cleat_code cleat_backend_load(const char *name, const struct cleat_backend **out, struct cleat_error *err) CLEAT_MUST_CHECK;
+/* The i-th backend that is built in, registered or loaded; NULL past the end. */
 const struct cleat_backend *cleat_backend_at(size_t i);
 
 #ifdef __cplusplus
