@@ -305,7 +305,7 @@ static void test_ids__are_never_names(void **state)
 
 /* ---- lists ---- */
 
-#define MANY 25
+#define MANY 150 /* more than the engine lists under one hold of its lock */
 
 static size_t index_of(char *const *ids, const char *id)
 {
@@ -327,10 +327,10 @@ static void test_list__gives_everything_once_in_pages(void **state)
 	lab_start(l);
 	for (size_t i = 0; i < MANY; i++)
 		ids[i] = ok_block(l, keepf(l, "v%zu", i));
-	in.max_entries = 7;
+	in.max_entries = 67;
 	do {
 		out = OK(l, controller, "ListVolumes", in);
-		assert_true(out->n_entries <= 7);
+		assert_true(out->n_entries <= 67);
 		for (size_t i = 0; i < out->n_entries; i++) {
 			seen[index_of(ids, out->entries[i]->volume->volume_id)]++;
 			assert_int_equal(out->entries[i]->volume->capacity_bytes, SMALL_BYTES);
@@ -351,7 +351,7 @@ static void test_list__gives_everything_once_in_pages(void **state)
 	REFUSED(l, controller, "ListVolumes", in, CLEAT_INVALID_ARGUMENT, "max_entries");
 	in.max_entries = 0;
 	out = OK(l, controller, "ListVolumes", in);
-	assert_int_equal(out->n_entries, MANY - 4);
+	assert_int_equal(out->n_entries, MANY - 3);
 	assert_string_equal(out->next_token, "");
 	lab_stop(l);
 }
