@@ -1,0 +1,368 @@
+/* volume.c - see volume.h. */
+#include "dhv/volume.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/mem.h"
+#include "util/text.h"
+
+#define REQUEST_BYTES (512u << 10) /* of the maps of one request */
+
+static enum cleat_code out_of_memory(struct cleat_error *err)
+{
+	return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+/* protobuf-c wants texts that it could change, and never does. */
+static char *text(const char *s)
+{
+	union {
+		const char *from;
+		char *to;
+	} u = { .from = s ? s : "" };
+
+	return u.to;
+}
+
+/* ---- from messages and back ---- */
+
+void dhv_volume_done(struct dhv_volume *v)
+{
+	cleat_kv_done(&v->params);
+}
+
+static const char *label_of(const Cleat__V1__Volume *m, const char *key)
+{
+	for (size_t i = 0; i < m->n_labels; i++)
+		if (strcmp(m->labels[i]->key, key) == 0)
+			return m->labels[i]->value;
+	return "";
+}
+
+static uint64_t bytes_of(const Cleat__V1__Volume *m)
+{
+	for (size_t i = 0; m->capacity_bytes == 0 && i < m->n_attributes; i++)
+		if (strcmp(m->attributes[i]->key, "requested_bytes") == 0)
+			return strtoull(m->attributes[i]->value, NULL, 10);
+	return m->capacity_bytes;
+}
+
+/* scope is the one it is asked for in, which need not be its own. */
+static enum cleat_code take(const Cleat__V1__Volume *m, const char *scope, struct dhv_volume *out,
+			    struct cleat_error *err)
+{
+	struct dhv_volume v = { .unfinished = *label_of(m, DHV_LABEL_UNFINISHED),
+				.taken = *label_of(m, DHV_LABEL_TAKEN),
+				.bytes = bytes_of(m),
+				.claim_count = m->claim_count };
+
+	snprintf(v.id, sizeof(v.id), "%s", m->id);
+	snprintf(v.pool, sizeof(v.pool), "%s", m->pool);
+	snprintf(v.name, sizeof(v.name), "%s", m->name);
+	snprintf(v.scope, sizeof(v.scope), "%s", scope); /* before out goes: it may be out's own */
+	snprintf(v.fs, sizeof(v.fs), "%s", m->fs);
+	snprintf(v.owner, sizeof(v.owner), "%s", label_of(m, DHV_LABEL_VOLUME));
+	snprintf(v.node, sizeof(v.node), "%s", label_of(m, DHV_LABEL_NODE));
+	for (size_t i = 0; i < m->n_params; i++)
+		if (cleat_kv_set(&v.params, m->params[i]->key, m->params[i]->value, err)) {
+			dhv_volume_done(&v);
+			return err->code;
+		}
+	dhv_volume_done(out);
+	*out = v;
+	return CLEAT_OK;
+}
+
+static enum cleat_code take_answer(const Cleat__V1__Volume *m, const char *scope, struct dhv_volume *out,
+				   struct cleat_error *err)
+{
+	return m ? take(m, scope, out, err)
+		 : cleat_error_set(err, CLEAT_INTERNAL, "the daemon's answer has no volume");
+}
+
+/* Pairs as entries of a map field, whose generated type `entry` describes. */
+static enum cleat_code put_map(struct cleat_pb_arena *a, const struct cleat_kvs *kvs,
+			       const ProtobufCMessageDescriptor *entry, size_t *n_out, void *entries_out,
+			       struct cleat_error *err)
+{
+	const size_t n = kvs ? kvs->count : 0;
+	ProtobufCMessage **entries = cleat_pb_arena_get(a, (n + 1) * sizeof(*entries));
+
+	for (size_t i = 0; entries && i < n; i++) {
+		char *item = cleat_pb_arena_get(a, entry->sizeof_message);
+
+		if (!item)
+			return out_of_memory(err);
+		entries[i] = (ProtobufCMessage *)(void *)item;
+		protobuf_c_message_init(entry, item);
+		*(char **)(void *)(item + entry->fields[0].offset) = kvs->items[i].key;
+		*(char **)(void *)(item + entry->fields[1].offset) = kvs->items[i].value;
+	}
+	if (!entries)
+		return out_of_memory(err);
+	*n_out = n;
+	*(ProtobufCMessage ***)entries_out = entries;
+	return CLEAT_OK;
+}
+
+/* ---- finding ---- */
+
+enum cleat_code dhv_volume_get(struct dhv_daemon *d, const char *ref, const char *scope,
+			       struct dhv_volume *out, struct cleat_error *err)
+{
+	Cleat__V1__GetVolumeRequest in = CLEAT__V1__GET_VOLUME_REQUEST__INIT;
+	cleat_autopb Cleat__V1__GetVolumeResponse *answer = NULL;
+
+	in.volume = text(ref);
+	in.scope = text(scope);
+	if (dhv_daemon_call(d, "GetVolume", &in.base, &answer, err))
+		return err->code;
+	return take_answer(answer->volume, scope, out, err);
+}
+
+/* One page; *next_out (to be freed) is NULL at the end. */
+static enum cleat_code find_in_page(struct dhv_daemon *d, Cleat__V1__ListVolumesRequest *in, const char *id,
+				    struct dhv_volume *out, char **next_out, struct cleat_error *err)
+{
+	cleat_autopb Cleat__V1__ListVolumesResponse *page = NULL;
+
+	*next_out = NULL;
+	if (dhv_daemon_call(d, "ListVolumes", &in->base, &page, err))
+		return err->code;
+	for (size_t i = 0; i < page->n_volumes; i++)
+		if (strcmp(label_of(page->volumes[i], DHV_LABEL_VOLUME), id) == 0)
+			return take(page->volumes[i], page->volumes[i]->scope, out, err);
+	if (*page->next_page_token && !(*next_out = strdup(page->next_page_token)))
+		return out_of_memory(err);
+	return CLEAT_OK;
+}
+
+/* out->id stays "" when there is none.  Without a namespace (an agent that deletes what it could not note
+ * down) all are looked through. */
+enum cleat_code dhv_volume_find(struct dhv_daemon *d, const struct dhv_request *r, struct dhv_volume *out,
+				struct cleat_error *err)
+{
+	Cleat__V1__ListVolumesRequest in = CLEAT__V1__LIST_VOLUMES_REQUEST__INIT;
+	cleat_autofree char *token = NULL;
+
+	in.scope = text(r->namespace);
+	in.any_scope = !*r->namespace;
+	do {
+		char *next;
+
+		in.page_token = text(token);
+		if (find_in_page(d, &in, r->id, out, &next, err))
+			return err->code;
+		free(token);
+		token = next;
+	} while (!out->id[0] && token);
+	if (!out->id[0])
+		return cleat_error_set(err, CLEAT_NOT_FOUND, "no volume of Cleat belongs to '%s'", r->id);
+	return CLEAT_OK;
+}
+
+enum cleat_code dhv_default_pool(struct dhv_daemon *d, char out[64], struct cleat_error *err)
+{
+	Cleat__V1__GetInfoRequest in = CLEAT__V1__GET_INFO_REQUEST__INIT;
+	cleat_autopb Cleat__V1__GetInfoResponse *info = NULL;
+
+	if (dhv_daemon_call(d, "GetInfo", &in.base, &info, err))
+		return err->code;
+	if (!*info->default_pool)
+		return cleat_error_set(
+			err, CLEAT_INVALID_ARGUMENT,
+			"parameter 'pool' is missing, and no pool of the daemon is the default one");
+	snprintf(out, 64, "%s", info->default_pool);
+	return CLEAT_OK;
+}
+
+enum cleat_code dhv_all_pools_seen(struct dhv_daemon *d, struct cleat_error *err)
+{
+	Cleat__V1__ListPoolsRequest in = CLEAT__V1__LIST_POOLS_REQUEST__INIT;
+	cleat_autopb Cleat__V1__ListPoolsResponse *list = NULL;
+
+	if (dhv_daemon_call(d, "ListPools", &in.base, &list, err))
+		return err->code;
+	for (size_t i = 0; i < list->n_pools; i++)
+		if (!list->pools[i]->online)
+			return cleat_error_set(err, CLEAT_UNAVAILABLE, "pool '%s' is offline: %s",
+					       list->pools[i]->name, list->pools[i]->reason);
+	return CLEAT_OK;
+}
+
+/* ---- changing ---- */
+
+static enum cleat_code labels_of(const struct dhv_request *r, struct cleat_kvs *out, struct cleat_error *err)
+{
+	if (cleat_kv_set(out, DHV_LABEL_VOLUME, r->id, err) ||
+	    (*r->node && cleat_kv_set(out, DHV_LABEL_NODE, r->node, err)))
+		return err->code;
+	return cleat_kv_set(out, DHV_LABEL_UNFINISHED, "true", err);
+}
+
+enum cleat_code dhv_volume_create(struct dhv_daemon *d, const struct dhv_request *r, const struct dhv_wish *w,
+				  const char *pool, const char *name, struct dhv_volume *out,
+				  bool *already_out, struct cleat_error *err)
+{
+	Cleat__V1__CreateVolumeRequest in = CLEAT__V1__CREATE_VOLUME_REQUEST__INIT;
+	cleat_autopb Cleat__V1__CreateVolumeResponse *answer = NULL;
+	cleat_autokvs struct cleat_kvs labels = { 0 };
+	struct cleat_pb_arena a;
+
+	in.pool = text(pool);
+	in.name = text(name);
+	in.scope = text(r->namespace);
+	in.capacity_bytes = r->min_bytes;
+	in.limit_bytes = r->max_bytes;
+	in.source = text(w->source);
+	in.hard_size = w->hard_size;
+	cleat_pb_arena_init(&a, REQUEST_BYTES);
+	if (labels_of(r, &labels, err) == CLEAT_OK &&
+	    put_map(&a, &labels, &cleat__v1__create_volume_request__labels_entry__descriptor, &in.n_labels,
+		    &in.labels, err) == CLEAT_OK &&
+	    put_map(&a, &w->params, &cleat__v1__create_volume_request__params_entry__descriptor, &in.n_params,
+		    &in.params, err) == CLEAT_OK &&
+	    dhv_daemon_call(d, "CreateVolume", &in.base, &answer, err) == CLEAT_OK) {
+		*already_out = answer->already;
+		(void)!take_answer(answer->volume, r->namespace, out, err);
+	}
+	cleat_pb_arena_reset(&a);
+	return err->code;
+}
+
+enum cleat_code dhv_volume_delete(struct dhv_daemon *d, const struct dhv_volume *v, struct cleat_error *err)
+{
+	Cleat__V1__DeleteVolumeRequest in = CLEAT__V1__DELETE_VOLUME_REQUEST__INIT;
+	cleat_autopb Cleat__V1__DeleteVolumeResponse *answer = NULL;
+
+	in.volume = text(v->id);
+	in.scope = text(v->scope);
+	return dhv_daemon_call(d, "DeleteVolume", &in.base, &answer, err);
+}
+
+enum cleat_code dhv_volume_expand(struct dhv_daemon *d, struct dhv_volume *v, uint64_t min_bytes,
+				  uint64_t max_bytes, bool *at_next_stage_out, struct cleat_error *err)
+{
+	Cleat__V1__ExpandVolumeRequest in = CLEAT__V1__EXPAND_VOLUME_REQUEST__INIT;
+	cleat_autopb Cleat__V1__ExpandVolumeResponse *answer = NULL;
+
+	in.volume = text(v->id);
+	in.scope = text(v->scope);
+	in.capacity_bytes = min_bytes;
+	in.limit_bytes = max_bytes;
+	if (dhv_daemon_call(d, "ExpandVolume", &in.base, &answer, err))
+		return err->code;
+	*at_next_stage_out = answer->grows_at_next_stage;
+	return take_answer(answer->volume, v->scope, v, err);
+}
+
+enum cleat_code dhv_volume_modify(struct dhv_daemon *d, struct dhv_volume *v, const struct cleat_kvs *params,
+				  const struct cleat_kvs *labels, struct cleat_error *err)
+{
+	Cleat__V1__ModifyVolumeRequest in = CLEAT__V1__MODIFY_VOLUME_REQUEST__INIT;
+	cleat_autopb Cleat__V1__ModifyVolumeResponse *answer = NULL;
+	struct cleat_pb_arena a;
+
+	in.volume = text(v->id);
+	in.scope = text(v->scope);
+	cleat_pb_arena_init(&a, REQUEST_BYTES);
+	if (put_map(&a, params, &cleat__v1__modify_volume_request__params_entry__descriptor, &in.n_params,
+		    &in.params, err) == CLEAT_OK &&
+	    put_map(&a, labels, &cleat__v1__modify_volume_request__labels_entry__descriptor, &in.n_labels,
+		    &in.labels, err) == CLEAT_OK &&
+	    dhv_daemon_call(d, "ModifyVolume", &in.base, &answer, err) == CLEAT_OK)
+		(void)!take_answer(answer->volume, v->scope, v, err);
+	cleat_pb_arena_reset(&a);
+	return err->code;
+}
+
+/* ---- the standing claim ---- */
+
+static void owner_text(const struct dhv_request *r, char out[512])
+{
+	snprintf(out, 512, "Nomad's dynamic host volume '%.*s' (namespace %.128s, id %s)",
+		 cleat_text_cut(r->name, 160), r->name, r->namespace, r->id);
+}
+
+enum cleat_code dhv_volume_publish(struct dhv_daemon *d, const struct dhv_volume *v,
+				   const struct dhv_request *r, const struct dhv_wish *w, char **path_out,
+				   struct cleat_error *err)
+{
+	Cleat__V1__PublishVolumeRequest in = CLEAT__V1__PUBLISH_VOLUME_REQUEST__INIT;
+	cleat_autopb Cleat__V1__PublishVolumeResponse *answer = NULL;
+	struct cleat_pb_arena a;
+	char owner[512];
+
+	owner_text(r, owner);
+	in.volume = text(v->id);
+	in.scope = text(v->scope);
+	in.owner = owner;
+	in.mode = (Cleat__V1__AccessMode)w->access_mode;
+	in.read_only = w->read_only;
+	cleat_pb_arena_init(&a, REQUEST_BYTES);
+	if (put_map(&a, &w->mount_options,
+		    &cleat__v1__publish_volume_request__mount_options_entry__descriptor, &in.n_mount_options,
+		    &in.mount_options, err) == CLEAT_OK)
+		(void)!dhv_daemon_call(d, "PublishVolume", &in.base, &answer, err);
+	cleat_pb_arena_reset(&a);
+	if (err->code)
+		return err->code;
+	if (answer->target[0] != '/')
+		return cleat_error_set(err, CLEAT_INTERNAL, "the daemon's answer has no path");
+	*path_out = strdup(answer->target);
+	return *path_out ? CLEAT_OK : out_of_memory(err);
+}
+
+enum cleat_code dhv_volume_unpublish(struct dhv_daemon *d, const struct dhv_volume *v,
+				     struct cleat_error *err)
+{
+	Cleat__V1__UnpublishVolumeRequest in = CLEAT__V1__UNPUBLISH_VOLUME_REQUEST__INIT;
+	cleat_autopb Cleat__V1__UnpublishVolumeResponse *answer = NULL;
+
+	in.volume = text(v->id);
+	in.scope = text(v->scope);
+	return dhv_daemon_call(d, "UnpublishVolume", &in.base, &answer, err);
+}
+
+/* A target that the daemon chose is named after the volume. */
+static bool is_standing(const Cleat__V1__Claim *c, const struct dhv_volume *v)
+{
+	const char *slash = strrchr(c->target, '/');
+
+	return !c->staging && slash && strcmp(slash + 1, v->id) == 0;
+}
+
+static enum cleat_code keep(const char *value, char **out, struct cleat_error *err)
+{
+	if (!out || *out)
+		return CLEAT_OK;
+	*out = strdup(value);
+	return *out ? CLEAT_OK : out_of_memory(err);
+}
+
+enum cleat_code dhv_volume_claims(struct dhv_daemon *d, const struct dhv_volume *v, char **path_out,
+				  char **others_out, struct cleat_error *err)
+{
+	Cleat__V1__ListClaimsRequest in = CLEAT__V1__LIST_CLAIMS_REQUEST__INIT;
+	cleat_autopb Cleat__V1__ListClaimsResponse *list = NULL;
+
+	in.volume = text(v->id);
+	in.scope = text(v->scope);
+	if (dhv_daemon_call(d, "ListClaims", &in.base, &list, err))
+		return err->code;
+	for (size_t i = 0; i < list->n_claims; i++) {
+		const Cleat__V1__Claim *c = list->claims[i];
+		const bool standing = is_standing(c, v);
+
+		if (!standing && c->stale)
+			continue;
+		if (keep(standing    ? c->target
+			 : *c->owner ? c->owner
+				     : c->target,
+			 standing ? path_out : others_out, err))
+			return err->code;
+	}
+	return CLEAT_OK;
+}
