@@ -327,6 +327,8 @@ static void test_memory__limit_holds_and_its_end_is_told(void **state)
 	assert_int_equal(end.code, 128 + SIGKILL);
 	assert_int_equal(end.signal, SIGKILL);
 	assert_true(end.oom_killed);
+	/* conmon notes it where it is started: in the task's directory. */
+	assert_int_not_equal(access("oom", F_OK), 0);
 }
 
 static void test_memory__child_that_was_killed_counts_if_the_task_fails(void **state)

@@ -65,9 +65,9 @@ static int hand_all(struct handed *h, const struct run_child *child)
 	return e;
 }
 
-static int add_actions(posix_spawn_file_actions_t *actions, const struct handed *h)
+static int add_actions(posix_spawn_file_actions_t *actions, const struct handed *h, const char *dir)
 {
-	int e = 0;
+	int e = posix_spawn_file_actions_addchdir_np(actions, dir ? dir : "/");
 
 	for (size_t i = 0; e == 0 && i < h->count; i++) {
 		if (h->fds[i] >= 0)
@@ -110,7 +110,7 @@ static int spawn(const struct run_child *child, const struct handed *h, pid_t *p
 		posix_spawn_file_actions_destroy(&actions);
 		return e;
 	}
-	e = add_actions(&actions, h);
+	e = add_actions(&actions, h, child->dir);
 	if (e == 0)
 		e = add_attributes(&attr, child->session);
 	if (e == 0) /* posix_spawn writes to neither list */

@@ -148,7 +148,7 @@ static enum cleat_code prepare(struct run_exec *x, struct launch *l, char *const
 static enum cleat_code start_crun(struct run_exec *x, const struct launch *l, struct cleat_error *err)
 {
 	char root[PATH_MAX + 16], log[80], spec[80], pid_file[80], console[100];
-	const char *argv[] = { x->task->tools.crun,
+	const char *argv[] = { x->task->crun,
 			       root,
 			       "--cgroup-manager=cgroupfs",
 			       log,
@@ -164,7 +164,7 @@ static enum cleat_code start_crun(struct run_exec *x, const struct launch *l, st
 	};
 	int self = (int)getpid();
 
-	snprintf(root, sizeof(root), "--root=%s", x->task->tools.root);
+	snprintf(root, sizeof(root), "--root=%s", x->task->crun_root);
 	snprintf(log, sizeof(log), "--log=/proc/%d/fd/%d", self, x->log_fd);
 	snprintf(spec, sizeof(spec), "--process=/proc/%d/fd/%d", self, l->spec_fd);
 	snprintf(pid_file, sizeof(pid_file), "--pid-file=/proc/%d/fd/%d", self, l->pid_pipe[1]);

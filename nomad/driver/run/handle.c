@@ -20,6 +20,23 @@
 #define SIGNAL_CODE 128
 #define MAX_SIGNAL 64
 
+static enum cleat_code out_of_memory(struct cleat_error *err)
+{
+	return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+static enum cleat_code keep_tools(struct run_handle *h, const struct run_env *env, struct cleat_error *err)
+{
+	struct run_tools tools;
+	enum cleat_code code = run_tools_find(env, &tools, err);
+
+	if (code != CLEAT_OK)
+		return code;
+	h->crun = strdup(tools.crun);
+	h->crun_root = strdup(tools.root);
+	return h->crun && h->crun_root ? CLEAT_OK : out_of_memory(err);
+}
+
 enum cleat_code run_handle_new(const struct run_env *env, const char *id, struct run_place *place,
 			       struct run_handle **out, struct cleat_error *err)
 {
@@ -27,14 +44,13 @@ enum cleat_code run_handle_new(const struct run_env *env, const char *id, struct
 	char boot_id[RUN_BOOT_ID_BYTES];
 
 	if (!h)
-		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
+		return out_of_memory(err);
 	atomic_init(&h->refs, 1);
 	h->pid_fd = h->conmon_fd = -1;
 	h->place = (struct run_place)RUN_PLACE_INIT;
 	pthread_mutex_init(&h->lock, NULL);
 	h->id = strdup(id);
-	enum cleat_code code = h->id ? run_tools_find(env, &h->tools, err)
-				     : cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
+	enum cleat_code code = h->id ? keep_tools(h, env, err) : out_of_memory(err);
 	if (code == CLEAT_OK)
 		code = run_plan_read(place->fd, &h->plan, err);
 	if (code == CLEAT_OK)
@@ -103,6 +119,8 @@ void run_unref(struct run_handle *h)
 	run_plan_done(&h->plan);
 	pthread_mutex_destroy(&h->lock);
 	free(h->id);
+	free(h->crun);
+	free(h->crun_root);
 	free(h);
 }
 

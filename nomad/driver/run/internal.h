@@ -50,6 +50,8 @@ struct run_child {
 	const char *variable; /* one more "NAME=value" beside PATH and LC_ALL, or NULL: nothing of our own
 				 environment is handed on */
 	bool session;	      /* of its own */
+	const char *dir; /* absolute, where it works; NULL: /, so that nothing is held that somebody may want
+			    to unmount */
 };
 /* posix_spawn(3): empty signal mask, default actions. */
 enum cleat_code run_child_start(const struct run_child *child, pid_t *pid_out,
@@ -261,7 +263,7 @@ bool run_path_is_beneath(const char *path, const char *dir); /* or the same; bot
 struct run_handle {
 	atomic_uint refs;
 	char *id;
-	struct run_tools tools;
+	char *crun, *crun_root; /* for further processes in it; the paths alone: there are many handles */
 	struct run_place place; /* not locked */
 	struct run_plan plan;
 	struct run_birth birth;

@@ -136,7 +136,8 @@ static enum cleat_code start_conmon(const struct run_tools *tools, const struct 
 				   .more = { in->sync, in->alive },
 				   .more_count = 2,
 				   .variable = "_OCI_SYNCPIPE=3",
-				   .session = true };
+				   .session = true,
+				   .dir = place->path /* where it leaves the file "oom" */ };
 	const char *runtime[] = { tools->helper[0] ? tools->crun : NULL, w.root, "--cgroup-manager=cgroupfs",
 				  w.log, "--log-format=json" };
 	int status = 0;
