@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -23,6 +22,7 @@ static void *wait_for_end(void *arg)
 	uint64_t one = 1;
 
 	c->code = run_exec_wait(c->exec, c->timeout_ms, given_up, &c->give_up, &c->exit, &c->err);
+	atomic_store(&c->ended, true);
 	while (write(c->ended_fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 	return NULL;
@@ -77,9 +77,7 @@ enum cleat_code driver_command_start(struct run_handle *run, char *const *argv, 
 
 bool driver_command_ended(const struct driver_command *c)
 {
-	struct pollfd p = { .fd = c->ended_fd, .events = POLLIN };
-
-	return poll(&p, 1, 0) == 1;
+	return atomic_load(&c->ended);
 }
 
 void driver_command_free(struct driver_command *c)

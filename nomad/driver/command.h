@@ -14,7 +14,8 @@ struct driver_command {
 	pthread_t waiter;
 	atomic_bool give_up; /* kill it */
 	int64_t timeout_ms;
-	/* Valid once ended_fd is readable: */
+	atomic_bool ended;
+	/* Valid once driver_command_ended(): */
 	enum cleat_code code;
 	struct cleat_error err;
 	struct run_exit exit;

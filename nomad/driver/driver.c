@@ -90,6 +90,12 @@ void driver_stop(struct driver *d)
 	driver_janitor_stop(d->janitor);
 }
 
+enum cleat_code driver_host_code(enum cleat_code code)
+{
+	return code == CLEAT_UNAVAILABLE || code == CLEAT_CANCELLED || code == CLEAT_OK ? CLEAT_INTERNAL
+											: code;
+}
+
 bool driver_is_ready(struct driver *d, struct cleat_rpc_call *call)
 {
 	if (atomic_load(&d->ready))

@@ -42,6 +42,10 @@ enum cleat_code driver_configure(struct driver *d, const uint8_t *bytes, size_t 
 /* Ends every stream and long poll, so that the server can stop.  The threads end with the process. */
 void driver_stop(struct driver *d);
 
+/* The code that the host may be told: two that it takes for "the plugin is gone", and starts another one for,
+ * are changed. */
+enum cleat_code driver_host_code(enum cleat_code code);
+
 /* Fails the call and returns false before SetConfig. */
 bool driver_is_ready(struct driver *d, struct cleat_rpc_call *call);
 

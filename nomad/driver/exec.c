@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "driver/command.h"
+#include "driver/driver.h"
 #include "driver/thread.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -33,9 +34,7 @@ static void put_exit(const struct run_exit *exit, Nomad__ExitResult *out)
 	out->oom_killed = exit->oom_killed;
 }
 
-/* ---- ExecTask
- * ----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- ExecTask ---- */
 
 struct capture {
 	uint8_t *bytes; /* owned */
@@ -106,9 +105,12 @@ static void answer_exec(const struct driver_command *c, const struct capture out
 	Nomad__ExecTaskResponse m = NOMAD__EXEC_TASK_RESPONSE__INIT;
 	Nomad__ExitResult result;
 
+	if (!driver_command_ended(c)) {
+		cleat_rpc_call_fail(call, CLEAT_INTERNAL, "the command's output cannot be read");
+		return;
+	}
 	if (c->code) {
-		cleat_rpc_call_fail(call, c->code == CLEAT_UNAVAILABLE ? CLEAT_INTERNAL : c->code, "%s",
-				    c->err.msg);
+		cleat_rpc_call_fail(call, driver_host_code(c->code), "%s", c->err.msg);
 		return;
 	}
 	put_exit(&c->exit, &result);
@@ -126,8 +128,7 @@ static void exec_in(struct driver_task *task, char *const *argv, int64_t timeout
 	struct driver_command *c = NULL;
 
 	if (driver_command_start(driver_task_run(task), argv, false, timeout_ms, &c, &err)) {
-		cleat_rpc_call_fail(call, err.code == CLEAT_UNAVAILABLE ? CLEAT_INTERNAL : err.code, "%s",
-				    err.msg);
+		cleat_rpc_call_fail(call, driver_host_code(err.code), "%s", err.msg);
 		return;
 	}
 	close(c->io.stdin_fd);
@@ -154,9 +155,7 @@ void driver_exec(struct driver_tasks *tasks, const Nomad__ExecTaskRequest *in, s
 	driver_task_unref(task);
 }
 
-/* ---- ExecTaskStreaming
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- ExecTaskStreaming ---- */
 
 /* One session.  The poller puts in what the caller says; the session's thread does everything else. */
 struct session {
@@ -376,7 +375,7 @@ static void finish(struct session *s, struct driver_command *c)
 		return;
 	}
 	if (c->code) {
-		cleat_rpc_call_fail(s->call, c->code, "%s", c->err.msg);
+		cleat_rpc_call_fail(s->call, driver_host_code(c->code), "%s", c->err.msg);
 		return;
 	}
 	send_output(s, false, NULL, 0);
@@ -392,8 +391,7 @@ static void *run_session(void *arg)
 	struct driver_command *c = NULL;
 
 	if (driver_command_start(driver_task_run(s->task), s->argv, s->tty, 0, &c, &err)) {
-		cleat_rpc_call_fail(s->call, err.code == CLEAT_UNAVAILABLE ? CLEAT_INTERNAL : err.code, "%s",
-				    err.msg);
+		cleat_rpc_call_fail(s->call, driver_host_code(err.code), "%s", err.msg);
 	} else {
 		converse(s, c);
 		finish(s, c);

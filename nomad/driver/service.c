@@ -112,8 +112,7 @@ static void set_config(Nomad__BasePlugin_Service *service, const Nomad__SetConfi
 	(void)service;
 	if (driver_configure(driver_of(), in->msgpack_config.data, in->msgpack_config.len,
 			     in->nomad_config != NULL, &err))
-		cleat_rpc_call_fail(call, err.code == CLEAT_UNAVAILABLE ? CLEAT_INTERNAL : err.code, "%s",
-				    err.msg);
+		cleat_rpc_call_fail(call, driver_host_code(err.code), "%s", err.msg);
 	else
 		done(&out, call);
 }

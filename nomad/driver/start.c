@@ -1,9 +1,11 @@
 /* start.c - see start.h. */
 #include "driver/start.h"
 
-#include <signal.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "driver/janitor.h"
 #include "driver/taskspec.h"
@@ -15,20 +17,13 @@
 
 /* ---- errors ---- */
 
-/* The host takes these two for "the plugin is gone", and starts it anew. */
-static enum cleat_code safe_code(enum cleat_code code)
-{
-	return code == CLEAT_UNAVAILABLE || code == CLEAT_CANCELLED || code == CLEAT_OK ? CLEAT_INTERNAL
-											: code;
-}
-
 void driver_fail(struct cleat_rpc_call *call, const struct cleat_error *err, bool recoverable)
 {
 	Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
 	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT, *list[1] = { &any };
 	Nomad__RecoverableError detail = NOMAD__RECOVERABLE_ERROR__INIT;
 	char type[] = "type.googleapis.com/hashicorp.nomad.plugins.shared.structs.RecoverableError";
-	enum cleat_code code = recoverable ? CLEAT_FAILED_PRECONDITION : safe_code(err->code);
+	enum cleat_code code = recoverable ? CLEAT_FAILED_PRECONDITION : driver_host_code(err->code);
 	char text[sizeof(err->msg)];
 	uint8_t bytes[8];
 
@@ -252,6 +247,16 @@ static enum cleat_code start_locked(struct start *s, struct cleat_rpc_call *call
 	return code;
 }
 
+/* Somebody waits at each FIFO for the task to begin, and would hold up the end of it for seconds. */
+static void let_reader_go(const char *path)
+{
+	cleat_autoclose int fd = -1;
+	struct stat st;
+
+	if (lstat(path, &st) == 0 && S_ISFIFO(st.st_mode))
+		fd = open(path, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+}
+
 void driver_start(struct driver *d, const Nomad__StartTaskRequest *in, struct cleat_rpc_call *call)
 {
 	struct start s = { .d = d, .task = in->task };
@@ -263,6 +268,8 @@ void driver_start(struct driver *d, const Nomad__StartTaskRequest *in, struct cl
 	    start_locked(&s, call, &err)) {
 		cleat_log_kv(CLEAT_LOG_WARN, "task not started", "task", in->task ? in->task->id : "",
 			     "error", err.msg);
+		let_reader_go(in->task ? in->task->stdout_path : "");
+		let_reader_go(in->task ? in->task->stderr_path : "");
 		driver_fail(call, &err, s.recoverable);
 	}
 	driver_job_done(&s.job);
@@ -329,7 +336,7 @@ void driver_recover(struct driver *d, const Nomad__RecoverTaskRequest *in, struc
 	if (code) {
 		cleat_log_kv(CLEAT_LOG_WARN, "task not recovered", "task", in->handle->config->id, "error",
 			     err.msg);
-		cleat_rpc_call_fail(call, safe_code(code), "%s", err.msg);
+		cleat_rpc_call_fail(call, driver_host_code(code), "%s", err.msg);
 		return;
 	}
 	cleat_log_kv(CLEAT_LOG_INFO, "task recovered", "task", in->handle->config->id);
@@ -385,7 +392,7 @@ void driver_destroy(struct driver *d, const char *id, bool force, struct cleat_r
 		code = destroy_locked(d, id, container, &err);
 	driver_tasks_unlock(d->tasks, &lock);
 	if (code)
-		cleat_rpc_call_fail(call, safe_code(code), "%s", err.msg);
+		cleat_rpc_call_fail(call, driver_host_code(code), "%s", err.msg);
 	else
 		cleat_rpc_call_reply(call, &out.base);
 }
