@@ -3,7 +3,8 @@
 #
 #   tests/run.sh                 everything
 #   tests/run.sh SECTION...      only these: core (plain build, all of ctest), asan, tsan (unit, fuzz and conformance tests under sanitizers),
-#                                quickstart (examples/quickstart.sh), uml (conformance under the 6.1 kernel of User Mode Linux)
+#                                nomad (tasks in containers, the driver under a real Nomad), quickstart (examples/quickstart.sh),
+#                                uml (conformance under the 6.1 kernel of User Mode Linux)
 #
 # Builds are in build/, build-asan/, build-tsan/ of the tree, or below CLEAT_BUILD_ROOT.  Exit code 0 only when nothing failed and nothing was
 # skipped but what tests/expected-skips.txt names.  Needs root: volumes are mounted.
@@ -12,7 +13,7 @@ tree=$(dirname "$(dirname "$(readlink -f "$0")")")
 builds=${CLEAT_BUILD_ROOT:-$tree}
 results=$builds/build-results
 jobs=${CLEAT_JOBS:-$(nproc)}
-all="core asan tsan quickstart uml"
+all="core asan tsan nomad quickstart uml"
 # shellcheck source=tests/lib/leaks.sh
 . "$tree/tests/lib/leaks.sh"
 
@@ -52,7 +53,7 @@ fails() { # NAME TEXT
 
 section_core() {
 	build "$builds/build" -DCLEAT_SANITIZE= || { fails core-build "the build failed"; return; }
-	# The Nomad driver is under way: its tests are run by `ctest -L driver`.
+	# Those that start tasks in containers run in the section nomad, alone.
 	run_ctest core "$builds/build" -LE '^driver$'
 }
 
@@ -64,6 +65,13 @@ section_asan() {
 section_tsan() {
 	build "$builds/build-tsan" -DCLEAT_SANITIZE=thread || { fails tsan-build "the build failed"; return; }
 	run_ctest tsan "$builds/build-tsan" -L '^(unit|conformance)$'
+}
+
+# Tasks in containers first, then the driver under a real Nomad, which is built once and kept.
+section_nomad() {
+	build "$builds/build" -DCLEAT_SANITIZE= || { fails nomad-build "the build failed"; return; }
+	run_ctest nomad-driver "$builds/build" -L '^driver$' -j1
+	run_script nomad "$tree/tests/acceptance/nomad/run.sh" "$builds/build"
 }
 
 section_quickstart() {

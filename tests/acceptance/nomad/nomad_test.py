@@ -12,7 +12,10 @@ import sys
 import time
 import unittest
 
-from lab import Lab, WAIT_S, alive, read, wait_for
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../lib"))
+sys.dont_write_bytecode = True
+import cases  # noqa: E402  (the path is ours)
+from lab import Lab, WAIT_S, alive, read, wait_for  # noqa: E402
 
 BUILD = NOMAD = None
 
@@ -624,4 +627,4 @@ if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     BUILD, NOMAD = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-    unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)
+    cases.main([sys.argv[0], *sys.argv[3:]])

@@ -20,11 +20,14 @@ nomad=$(NOMAD="" "$here/../../lib/nomad.sh")
 "$nomad" version
 
 # Whatever the harness leaves in its temporary directory goes with it.
+failed=0
 tmp=$(mktemp -d /tmp/cleat-h-XXXXXX)
 trap 'rm -rf "$tmp"' EXIT
 if [ $# = 0 ]; then
 	echo "==== Nomad's driver harness"
-	(cd "$here" && TMPDIR=$tmp CLEAT_BUILD=$build "$go" test -tags hashicorpmetrics -count=1 .)
+	(cd "$here" && TMPDIR=$tmp CLEAT_BUILD=$build "$go" test -json -tags hashicorpmetrics -count=1 .) | "$here/../../lib/go-cases.py" ||
+		failed=1
 fi
 echo "==== a real agent"
-python3 "$here/nomad_test.py" "$build" "$nomad" "$@"
+python3 "$here/nomad_test.py" "$build" "$nomad" "$@" || failed=1
+exit "$failed"
