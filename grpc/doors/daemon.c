@@ -64,6 +64,11 @@ const char *cleat_door_socket(const struct cleat_door *d)
 	return d->socket;
 }
 
+void cleat_door_set_limit(struct cleat_door *d, int64_t limit_ms)
+{
+	d->deadline_ms = cleat_time_mono_ms() + limit_ms;
+}
+
 int64_t cleat_door_left_ms(const struct cleat_door *d)
 {
 	int64_t left_ms = d->deadline_ms - cleat_time_mono_ms();

@@ -20,6 +20,9 @@ enum cleat_code cleat_door_open(const char *socket, int64_t limit_ms, int64_t pa
 				struct cleat_door **out, struct cleat_error *err) CLEAT_MUST_CHECK;
 void cleat_door_close(struct cleat_door *d); /* NULL is fine */
 const char *cleat_door_socket(const struct cleat_door *d);
+/* Everything from now on must be done within limit_ms: for what is still to be undone after the first limit.
+ */
+void cleat_door_set_limit(struct cleat_door *d, int64_t limit_ms);
 /* Of the limit; never below 0. */
 int64_t cleat_door_left_ms(const struct cleat_door *d);
 

@@ -4,6 +4,7 @@
 #include "util/clock.h"
 #include "util/mem.h"
 
+#include <ctype.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -162,6 +163,38 @@ enum cleat_code cleat_door_ensure(struct cleat_door *d, const struct cleat_door_
 }
 
 /* ---- made visible, and released ---- */
+
+/* Whether the word is what the value's name, ACCESS_MODE_SINGLE_NODE_WRITER, says in short. */
+static bool is_mode(const char *word, const char *value)
+{
+	const char *rest = value + strlen("ACCESS_MODE_");
+
+	for (; *word && *rest; word++, rest++)
+		if (*word != (*rest == '_' ? '-' : (char)tolower((unsigned char)*rest)))
+			return false;
+	return !*word && !*rest;
+}
+
+enum cleat_code cleat_door_mode_parse(const char *word, int *mode_out, bool *read_only_out,
+				      struct cleat_error *err)
+{
+	const ProtobufCEnumDescriptor *e = &cleat__v1__access_mode__descriptor;
+
+	*mode_out = 0;
+	*read_only_out = strcmp(word, "ro") == 0;
+	if (*read_only_out || strcmp(word, "rw") == 0)
+		return CLEAT_OK;
+	for (unsigned i = 0; i < e->n_values; i++) {
+		if (e->values[i].value == 0 || !is_mode(word, e->values[i].name))
+			continue;
+		*mode_out = e->values[i].value;
+		*read_only_out = strstr(word, "reader-only") != NULL;
+		return CLEAT_OK;
+	}
+	return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
+			       "'%.60s' is neither rw nor ro nor an access mode like multi-node-multi-writer",
+			       word);
+}
 
 enum cleat_code cleat_door_publish(struct cleat_door *d, const struct cleat_door_publish *p, char *path,
 				   struct cleat_error *err)

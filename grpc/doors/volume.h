@@ -39,6 +39,10 @@ enum cleat_code cleat_door_ensure(struct cleat_door *d, const struct cleat_door_
 				  const char *scope, const struct cleat_door_options *o,
 				  char id[CLEAT_DOOR_ID_BYTES], struct cleat_error *err) CLEAT_MUST_CHECK;
 
+/* "rw", "ro", or a word of the API's AccessMode ("multi-node-multi-writer"). */
+enum cleat_code cleat_door_mode_parse(const char *word, int *mode_out, bool *read_only_out,
+				      struct cleat_error *err) CLEAT_MUST_CHECK;
+
 struct cleat_door_publish {
 	const char *volume; /* id or pool/name */
 	const char *scope;
