@@ -51,7 +51,17 @@ static enum cleat_code check_pools(const struct cleat_engine_config *c, struct c
 				return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "pool '%s' is configured twice",
 						       c->pools[i].name);
 	}
-	return CLEAT_OK;
+	return pool_check_places(c->pools, c->pool_count, err);
+}
+
+static enum cleat_code check_default_pool(const struct cleat_engine_config *c, struct cleat_error *err)
+{
+	if (!c->default_pool)
+		return CLEAT_OK;
+	for (size_t i = 0; i < c->pool_count; i++)
+		if (strcmp(c->pools[i].name, c->default_pool) == 0)
+			return CLEAT_OK;
+	return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "default_pool: there is no pool '%s'", c->default_pool);
 }
 
 enum cleat_code cleat_engine_check(const struct cleat_engine_config *c, struct cleat_error *err)
@@ -69,7 +79,7 @@ enum cleat_code cleat_engine_check(const struct cleat_engine_config *c, struct c
 	for (size_t i = 0; c->target_prefixes && c->target_prefixes[i]; i++)
 		if (check_directory("target prefix", c->target_prefixes[i], err))
 			return err->code;
-	return check_pools(c, err);
+	return check_pools(c, err) ? err->code : check_default_pool(c, err);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------------------------------------------- */
@@ -111,6 +121,7 @@ static enum cleat_code copy_config(struct cleat_engine *e, const struct cleat_en
 	e->state_dir = canonical_copy(c->state_dir);
 	e->runtime_dir = canonical_copy(c->runtime_dir);
 	e->node = strdup(c->node ? c->node : host);
+	snprintf(e->default_pool, sizeof(e->default_pool), "%s", c->default_pool ? c->default_pool : "");
 	e->wait_ms = c->wait_ms ? c->wait_ms : 10000;
 	e->report = c->report;
 	e->report_arg = c->report_arg;
@@ -319,24 +330,29 @@ static enum cleat_code check_reload(struct cleat_engine *e, const struct cleat_e
 	return CLEAT_OK;
 }
 
+static void swap_kvs(struct cleat_kvs *a, struct cleat_kvs *b)
+{
+	const struct cleat_kvs kept = *a;
+
+	*a = *b;
+	*b = kept;
+}
+
 /* A changed pool is opened again; that waits for what runs on it, and what comes waits for that. */
 static enum cleat_code reload_pool(struct pool *p, const struct cleat_pool_config *cfg, bool *reopen_out, struct cleat_error *err)
 {
-	struct cleat_kvs copy = { 0 };
+	cleat_autokvs struct cleat_kvs config = { 0 }, topology = { 0 };
 
-	if (cleat_kv_copy(&cfg->config, &copy, err))
+	if (cleat_kv_copy(&cfg->config, &config, err) || cleat_kv_copy(&cfg->topology, &topology, err))
 		return err->code;
 	pthread_mutex_lock(&p->e->lock);
 	p->cfg.cross_scope = cfg->cross_scope;
 	p->max_threads = cfg->lane_threads ? cfg->lane_threads : DEFAULT_LANE_THREADS;
-	*reopen_out = !cleat_kv_equal(&copy, &p->cfg.config);
-	if (*reopen_out) {
-		struct cleat_kvs old = p->cfg.config;
-		p->cfg.config = copy;
-		copy = old;
-	}
+	*reopen_out = !cleat_kv_equal(&config, &p->cfg.config);
+	if (*reopen_out)
+		swap_kvs(&config, &p->cfg.config);
+	swap_kvs(&topology, &p->cfg.topology);
 	pthread_mutex_unlock(&p->e->lock);
-	cleat_kv_done(&copy);
 	return CLEAT_OK;
 }
 
@@ -370,6 +386,9 @@ enum cleat_code cleat_engine_reload(struct cleat_engine *e, const struct cleat_e
 		if (reopen)
 			ops_submit_inner(e, p, VERB_OPEN_POOL, "");
 	}
+	pthread_mutex_lock(&e->lock);
+	snprintf(e->default_pool, sizeof(e->default_pool), "%s", c->default_pool ? c->default_pool : "");
+	pthread_mutex_unlock(&e->lock);
 	return CLEAT_OK;
 }
 

@@ -204,6 +204,7 @@ struct cleat_engine {
 	char *state_dir, *runtime_dir, *node, *stage_dir, *publish_dir;
 	char epoch[40];
 	char **prefixes; /* NULL-terminated, or NULL */
+	char default_pool[CLEAT_POOL_NAME_MAX_BYTES + 1]; /* "": none is named; changes with the lock only */
 	int64_t wait_ms;
 	int state_lock_fd, runtime_lock_fd;
 	void (*report)(const char *line, void *arg);
@@ -250,6 +251,7 @@ struct pool *pool_by_name(struct cleat_engine *e, const char *name); /* with the
 struct pool *pool_by_stored_name(struct cleat_engine *e, const char *stored, size_t n);
 struct pool *pool_new(struct cleat_engine *e, const struct cleat_pool_config *cfg, struct cleat_error *err);
 void pool_free(struct pool *p);
+enum cleat_code pool_check_places(const struct cleat_pool_config *pools, size_t n, struct cleat_error *err); /* their topologies together */
 enum cleat_code pool_check_config(const struct cleat_pool_config *cfg, struct cleat_error *err);
 enum cleat_code pool_run_open(struct op *op, struct cleat_error *err);
 /* doctor.c: what recovery would take away, or with fix takes away. */

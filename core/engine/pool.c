@@ -41,6 +41,8 @@ enum cleat_code pool_check_config(const struct cleat_pool_config *cfg, struct cl
 	const struct cleat_param *tables[] = { b->pool_params };
 	if (cleat_param_check(tables, 1, &cfg->config, err))
 		return cleat_error_wrap(err, "pool '%s'", cfg->name);
+	if (cleat_pool_check_topology(&cfg->topology, err))
+		return cleat_error_wrap(err, "pool '%s': topology", cfg->name);
 	return CLEAT_OK;
 }
 
@@ -69,7 +71,8 @@ struct pool *pool_new(struct cleat_engine *e, const struct cleat_pool_config *cf
 					     .layer = copy_text(cfg->layer) };
 	p->name = p->cfg.name;
 	p->backend_name = p->cfg.backend;
-	if (!p->name || !p->backend_name || !p->cfg.layer || cleat_kv_copy(&cfg->config, &p->cfg.config, err)) {
+	if (!p->name || !p->backend_name || !p->cfg.layer || cleat_kv_copy(&cfg->config, &p->cfg.config, err) ||
+	    cleat_kv_copy(&cfg->topology, &p->cfg.topology, err)) {
 		cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
 		pool_free(p);
 		return NULL;
@@ -107,6 +110,7 @@ void pool_free(struct pool *p)
 	free(p->cfg.backend);
 	free(p->cfg.layer);
 	cleat_kv_done(&p->cfg.config);
+	cleat_kv_done(&p->cfg.topology);
 	free(p);
 }
 
@@ -114,10 +118,14 @@ void pool_free(struct pool *p)
 
 struct pool *pool_by_name(struct cleat_engine *e, const char *name)
 {
+	const bool any = !name || !*name;
+
+	if (any)
+		name = e->default_pool[0] ? e->default_pool : "default";
 	for (size_t i = 0; i < e->pool_count; i++)
-		if (strcmp(e->pools[i]->name, name && *name ? name : "default") == 0)
+		if (strcmp(e->pools[i]->name, name) == 0)
 			return e->pools[i];
-	return (!name || !*name) && e->pool_count == 1 ? e->pools[0] : NULL;
+	return any && e->pool_count == 1 ? e->pools[0] : NULL;
 }
 
 struct pool *pool_by_stored_name(struct cleat_engine *e, const char *stored, size_t n)

@@ -22,6 +22,7 @@ static void pool_done(struct cleat_pool_config *pool)
 	free(pool->backend);
 	free(pool->layer);
 	cleat_kv_done(&pool->config);
+	cleat_kv_done(&pool->topology);
 }
 
 static void list_free(char **list)
@@ -134,13 +135,37 @@ static void take_paths(const struct cleatd_key *k, void *base, const struct clea
 	}
 }
 
+/* Each pair is checked by itself, so that the error has its line; that they are too many shows with the
+ * last. */
+static void take_pairs(struct cleat_kvs *out, const struct cleatd_yaml *node, const char *name,
+		       struct cleatd_report *report)
+{
+	for (const struct cleatd_yaml *c = node->first; c; c = c->next) {
+		cleat_autokvs struct cleat_kvs one = { 0 };
+		struct cleat_error err = CLEAT_ERROR_INIT;
+
+		if (!expect(c, CLEATD_YAML_SCALAR, name, "texts", report))
+			continue;
+		if (cleat_kv_set(&one, c->key, c->text, &err) || cleat_pool_check_topology(&one, &err) ||
+		    cleat_kv_set(out, c->key, c->text, &err) || cleat_pool_check_topology(out, &err)) {
+			cleatd_report_add(report, c->line, "%s: %s", name, err.msg);
+			cleat_kv_remove(out, c->key);
+		}
+	}
+}
+
 static void take_value(const struct cleatd_key *k, void *base, const struct cleatd_yaml *node,
 		       const char *name, struct cleatd_report *report)
 {
-	if (k->type != CLEATD_KEY_PATHS)
+	if (k->type == CLEATD_KEY_PATHS) {
+		if (expect(node, CLEATD_YAML_LIST, name, cleatd_key_type_text(k->type), report))
+			take_paths(k, base, node, report);
+	} else if (k->type == CLEATD_KEY_PAIRS) {
+		if (expect(node, CLEATD_YAML_MAP, name, cleatd_key_type_text(k->type), report))
+			take_pairs((void *)((char *)base + k->offset), node, name, report);
+	} else {
 		take_scalar(k, base, node, name, report);
-	else if (expect(node, CLEATD_YAML_LIST, name, cleatd_key_type_text(k->type), report))
-		take_paths(k, base, node, report);
+	}
 }
 
 /* ---- pools ---- */
@@ -172,6 +197,7 @@ static const struct cleat_backend *take_backend(const struct cleatd_yaml *node, 
 {
 	const struct cleatd_yaml *b = child(node, "backend");
 	const struct cleat_backend *backend = NULL;
+	struct cleat_error err = CLEAT_ERROR_INIT;
 
 	if (!b)
 		cleatd_report_add(report, node->line, "pools.%s has no backend", node->key);
@@ -197,7 +223,6 @@ static void take_pool(struct cleat_pool_config *pool, const struct cleatd_yaml *
 	snprintf(name, sizeof(name), "pools.%s", pool->name);
 	if (!expect(node, CLEATD_YAML_MAP, name, "a mapping", report))
 		return;
-	struct cleat_error err = CLEAT_ERROR_INIT;
 	backend = take_backend(node, report);
 	for (const struct cleatd_yaml *c = node->first; c; c = c->next) {
 		const struct cleatd_key *k = find_key(cleatd_pool_keys, c->key);
@@ -296,6 +321,14 @@ static void check_listen(const struct cleatd_config *config, unsigned line, stru
 					  need[i][0]);
 }
 
+static bool has_pool(const struct cleatd_config *config, const char *name)
+{
+	for (size_t i = 0; i < config->pool_count; i++)
+		if (config->pools[i].name && strcmp(config->pools[i].name, name) == 0)
+			return true;
+	return false;
+}
+
 /* What only shows when all keys are known; values that were reported already are not reported again. */
 static void check_whole(const struct cleatd_config *config, const struct cleatd_yaml *root,
 			struct cleatd_report *report)
@@ -304,6 +337,10 @@ static void check_whole(const struct cleatd_config *config, const struct cleatd_
 
 	if (node && node->kind == CLEATD_YAML_MAP && report->count == 0)
 		check_listen(config, node->line, report);
+	node = child(root, "default_pool");
+	if (node && config->default_pool && config->pool_count && !has_pool(config, config->default_pool))
+		cleatd_report_add(report, node->line, "default_pool: there is no pool '%s'",
+				  config->default_pool);
 }
 
 bool cleatd_config_parse(struct cleatd_config *config, const char *bytes, size_t n,

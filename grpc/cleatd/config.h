@@ -32,6 +32,7 @@ enum cleatd_key_type {
 	CLEATD_KEY_COUNT,   /* unsigned: 0..65535 */
 	CLEATD_KEY_LEVEL,   /* enum cleat_log_level */
 	CLEATD_KEY_FORMAT,  /* enum cleat_log_format */
+	CLEATD_KEY_PAIRS,   /* struct cleat_kvs: a pool's topology */
 };
 
 struct cleatd_key {
@@ -58,6 +59,7 @@ struct cleatd_config {
 	enum cleat_log_level log_level;
 	enum cleat_log_format log_format;
 	char **target_prefixes; /* NULL: the built-in rule */
+	char *default_pool; /* NULL: the one named default, or the only one */
 	bool any_namespace;
 	char *listen_address; /* NULL: no TCP listener; else the three below are set, too */
 	char *listen_cert;

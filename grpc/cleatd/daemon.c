@@ -46,6 +46,7 @@ static struct cleat_engine_config engine_config(const struct cleatd_config *c)
 		.pools = c->pools,
 		.pool_count = c->pool_count,
 		.target_prefixes = (const char *const *)c->target_prefixes,
+		.default_pool = c->default_pool,
 		.any_namespace = c->any_namespace,
 		.report = log_line,
 	};

@@ -28,6 +28,8 @@ const struct cleatd_key cleatd_config_keys[] = {
 	{ "target_prefixes", CLEATD_KEY_PATHS, AT(target_prefixes),
 	  "(any existing directory outside the system's own, for callers with uid 0)", true,
 	  "Directories below which volumes may be published." },
+	{ "default_pool", CLEATD_KEY_NAME, AT(default_pool), "(the pool named default, or the only one)", true,
+	  "The pool that is meant where none is named." },
 	{ "any_namespace", CLEATD_KEY_BOOL, AT(any_namespace), "false", false,
 	  "Serve although the daemon's mount namespace is not that of process 1." },
 	{ "listen.address", CLEATD_KEY_ADDRESS, AT(listen_address), "(no TCP listener)", false,
@@ -58,6 +60,9 @@ const struct cleatd_key cleatd_pool_keys[] = {
 	{ "cross_scope", CLEATD_KEY_BOOL, POOL_AT(cross_scope), "false", true,
 	  "Volumes of this pool may be used from any scope." },
 	{ "lane_threads", CLEATD_KEY_THREADS, POOL_AT(lane_threads), "8", false, "Most operations at once." },
+	{ "topology", CLEATD_KEY_PAIRS, POOL_AT(topology), "(none)", true,
+	  "From where the pool can be reached, beside the node, e.g. {zone: a}; CSI tells it schedulers, "
+	  "which ask once: a change needs the node's plugins to register again." },
 	{ "layer", CLEATD_KEY_NAME, POOL_AT(layer), "(none)", false,
 	  "Test layer around the backend, for example fault; never in production." },
 	{ NULL, CLEATD_KEY_TEXT, 0, NULL, false, NULL },
@@ -80,6 +85,7 @@ const char *cleatd_key_type_text(enum cleatd_key_type type)
 		[CLEATD_KEY_COUNT] = "a number from 0 to 65535",
 		[CLEATD_KEY_LEVEL] = "debug, info, warn or error",
 		[CLEATD_KEY_FORMAT] = "text or json",
+		[CLEATD_KEY_PAIRS] = "a mapping of keys and values",
 	};
 
 	return texts[type];
@@ -218,7 +224,8 @@ bool cleatd_key_put(const struct cleatd_key *key, void *base, const char *value)
 	case CLEATD_KEY_FORMAT:
 		return put_format(at, value);
 	case CLEATD_KEY_PATHS:
-		break; /* is a list, not a text: config.c */
+	case CLEATD_KEY_PAIRS:
+		break; /* is no text: config.c */
 	}
 	return false;
 }

@@ -85,12 +85,14 @@ static void test_config__every_key_is_read(void **state)
 		"log:\n  level: debug\n  format: json\n"
 		"target_prefixes: [/srv/a, \"/srv/b c\"]\n"
 		"any_namespace: yes\n"
+		"default_pool: slow-1\n"
 		"csi: {socket: /r/csi.sock, mode: '0600', driver_name: a.b-c, max_volumes: 7, attach: no,\n"
 		"  local_multi_node: yes}\n"
 		"listen:\n  address: '[::1]:9443'\n  cert: /c\n  key: /k\n  client_ca: /a\n"
 		"pools:\n"
 		"  fast: {backend: loop, path: /srv/cleat, lane_threads: 3}\n"
-		"  slow-1:\n    cross_scope: true\n    backend: dir\n    layer: fault\n";
+		"  slow-1:\n    cross_scope: true\n    backend: dir\n    layer: fault\n"
+		"    topology: {zone: eu-1, example.com/rack: r.7}\n";
 	struct cleatd_config c;
 	char *lines = parse_bytes(&c, text, sizeof(text) - 1);
 
@@ -109,6 +111,7 @@ static void test_config__every_key_is_read(void **state)
 	assert_string_equal(c.target_prefixes[1], "/srv/b c");
 	assert_null(c.target_prefixes[2]);
 	assert_true(c.any_namespace);
+	assert_string_equal(c.default_pool, "slow-1");
 	assert_string_equal(c.csi_socket, "/r/csi.sock");
 	assert_int_equal(c.csi_mode, 0600);
 	assert_string_equal(c.csi_driver_name, "a.b-c");
@@ -127,6 +130,10 @@ static void test_config__every_key_is_read(void **state)
 	assert_string_equal(c.pools[1].name, "slow-1");
 	assert_true(c.pools[1].cross_scope);
 	assert_string_equal(c.pools[1].layer, "fault");
+	assert_int_equal(c.pools[0].topology.count, 0);
+	assert_int_equal(c.pools[1].topology.count, 2);
+	assert_string_equal(cleat_kv_get(&c.pools[1].topology, "zone"), "eu-1");
+	assert_string_equal(cleat_kv_get(&c.pools[1].topology, "example.com/rack"), "r.7");
 	cleatd_config_done(&c);
 }
 
@@ -235,6 +242,35 @@ static void test_config__pools_are_checked(void **state)
 	EXPECT("pools:\n  12345678901234567890123456789012: {backend: dir}\n",
 	       "f:2: pools: '12345678901234567890123456789012' is no pool name, which is 1 to 31 characters "
 	       "of [a-z0-9-]\n");
+}
+
+static void test_config__a_pools_topology_is_checked_line_by_line(void **state)
+{
+	(void)state;
+	EXPECT("pools:\n  p:\n    backend: dir\n    topology: here\n",
+	       "f:4: pools.p.topology must be a mapping of keys and values, here is a text\n");
+	EXPECT("pools:\n  p:\n    backend: dir\n    topology:\n      zone: [a]\n      rack:\n",
+	       "f:5: pools.p.topology must be texts, here is a list\n"
+	       "f:6: pools.p.topology must be texts, here is nothing\n");
+	EXPECT("pools:\n  p:\n    backend: dir\n    topology:\n      zone: a b\n      -x: y\n      a/b/c: "
+	       "d\n",
+	       "f:5: pools.p.topology: 'a b' is no value for 'zone', which is 1 to 63 of [A-Za-z0-9._-]\n"
+	       "f:6: pools.p.topology: '-x' is no key, which is 1 to 63 of [A-Za-z0-9._-], also after a "
+	       "domain and '/'\n"
+	       "f:7: pools.p.topology: 'a/b/c' is no key, which is 1 to 63 of [A-Za-z0-9._-], also after a "
+	       "domain and "
+	       "'/'\n");
+	EXPECT("pools: {p: {backend: dir, topology: {a: a, b: a, c: a, d: a, e: a, f: a, g: a, h: a, i: "
+	       "a}}}\n",
+	       "f:1: pools.p.topology: more than 8 keys\n");
+}
+
+static void test_config__the_default_pool_must_exist(void **state)
+{
+	(void)state;
+	EXPECT("default_pool: fast\npools:\n  slow: {backend: dir}\n",
+	       "f:1: default_pool: there is no pool 'fast'\n");
+	EXPECT("default_pool: Fast\n", "f:1: default_pool: 'Fast' is not 1 to 31 characters of [a-z0-9-]\n");
 }
 
 static void test_config__too_many_pools_are_refused(void **state)
@@ -431,6 +467,8 @@ int main(void)
 		cmocka_unit_test(test_config__wrong_kinds_are_refused),
 		cmocka_unit_test(test_config__wrong_values_are_refused),
 		cmocka_unit_test(test_config__pools_are_checked),
+		cmocka_unit_test(test_config__a_pools_topology_is_checked_line_by_line),
+		cmocka_unit_test(test_config__the_default_pool_must_exist),
 		cmocka_unit_test(test_config__too_many_pools_are_refused),
 		cmocka_unit_test(test_config__a_listener_needs_all_of_tls),
 		cmocka_unit_test(test_config__what_yaml_offers_beyond_data_is_refused),

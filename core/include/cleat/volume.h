@@ -31,6 +31,9 @@ struct cleat_pool_config {
 	struct cleat_kvs config; /* pool parameters of the backend */
 	bool cross_scope; /* volumes of this pool may be used from any scope */
 	unsigned lane_threads; /* most operations at once; 0: eight */
+	/* From where the pool can be reached, as pairs that front doors tell schedulers, e.g. "zone" = "a"; see cleat_pool_check_topology().  A key
+	 * that several pools have must have one value in all of them: a node is in one place. */
+	struct cleat_kvs topology;
 	/* Test layers around the backend, e.g. "fault"; NULL in production.  Their settings are read from the environment variable CLEAT_FAULT. */
 	char *layer;
 };
@@ -45,9 +48,11 @@ struct cleat_engine_config {
 	const char *const *target_prefixes; /* NULL-terminated absolute paths below which targets may lie; NULL: the built-in rule */
 	bool any_namespace; /* serve although the mount namespace is not that of process 1 */
 	int64_t wait_ms; /* longest wait for another operation; 0: 10 000 */
-	/* Called with one line for everything that start-up found, finished or undid; may be NULL. */
+	/* Called with one line for everything that start-up found, finished or undid; may be NULL.  Called from several threads, also at once,
+	 * and for as long as the engine lives: a pool may come later. */
 	void (*report)(const char *line, void *arg);
 	void *report_arg;
+	const char *default_pool; /* the one that is meant where none is named; NULL: the one called "default", else the only one */
 };
 
 /* Opens state and runtime directories (a second engine on the same state directory is FAILED_PRECONDITION), the pools (one that cannot be
@@ -104,7 +109,7 @@ struct cleat_witness {
 struct cleat_request {
 	size_t size; /* sizeof(struct cleat_request) */
 	enum cleat_verb verb;
-	const char *pool; /* configured name; "" = the only or the default pool */
+	const char *pool; /* configured name; "" = the default pool */
 	const char *volume; /* id "<stored pool>.<key>" or "<pool>/<name>" */
 	const char *const *volumes; /* group snapshot */
 	size_t volume_count;
@@ -198,6 +203,16 @@ struct cleat_pool_state {
 size_t cleat_pool_list(struct cleat_engine *e, struct cleat_pool_state *out, size_t room);
 enum cleat_code cleat_pool_get(struct cleat_engine *e, const char *name, struct cleat_pool_state *out, struct cleat_error *err)
 	CLEAT_MUST_CHECK;
+
+/* What the pool's configuration says of its topology; name NULL: what those of all pools say.  out must be empty; free with
+ * cleat_pool_topology_done(). */
+enum cleat_code cleat_pool_topology(struct cleat_engine *e, const char *name, struct cleat_kvs *out, struct cleat_error *err)
+	CLEAT_MUST_CHECK;
+void cleat_pool_topology_done(struct cleat_kvs *topology);
+/* Whether the pairs may be a pool's topology: at most CLEAT_TOPOLOGY_MAX; keys 1..63 bytes of [A-Za-z0-9._-] with a letter or digit at either
+ * end, which may follow a domain name of at most 63 bytes and '/'; values like keys without that. */
+#define CLEAT_TOPOLOGY_MAX 8
+enum cleat_code cleat_pool_check_topology(const struct cleat_kvs *topology, struct cleat_error *err) CLEAT_MUST_CHECK;
 
 struct cleat_list_query {
 	enum cleat_kind kind;
