@@ -24,7 +24,7 @@ static void add(struct csi_abilities *all, const struct cleat_pool_state *p)
 	all->clone |= !!(can & CLEAT_CAN_CLONE);
 	all->expand |= !!(can & CLEAT_CAN_EXPAND);
 	all->group |= !!(can & CLEAT_CAN_GROUP_SNAPSHOT);
-	all->local |= !p->shared;
+	all->placed |= !p->shared;
 	/* One word for all pools: what only some can do online is not promised. */
 	if ((can & CLEAT_CAN_EXPAND) && !(can & CLEAT_CAN_EXPAND_ONLINE))
 		all->expand_online = false;
@@ -39,5 +39,6 @@ struct csi_abilities csi_abilities(struct cleat_csi *c)
 	n = pools ? cleat_pool_list(c->engine, pools, room) : 0;
 	for (size_t i = 0; i < n && i < room; i++)
 		add(&all, &pools[i]);
+	all.placed |= csi_topology_is_declared(c);
 	return all;
 }

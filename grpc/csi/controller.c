@@ -125,7 +125,7 @@ static enum cleat_code take_source(struct cleat_csi *c, const Csi__V1__VolumeCon
 	if (!w->source[0])
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
 				       "volume_content_source: the id is missing");
-	if (csi_find(c, w->source, kind, NULL, &v, err))
+	if (csi_find(c, w->source, kind, CSI_NO_HINT, &v, err))
 		return err->code;
 	memcpy(pool, v.pool, sizeof(v.pool));
 	snprintf(w->fs, sizeof(w->fs), "%.15s", v.record->fs);
@@ -144,7 +144,7 @@ static enum cleat_code take_pool(struct cleat_csi *c, const Csi__V1__CreateVolum
 		return err->code;
 	if (!w->source[0])
 		memcpy(w->fs, w->pool.fs, sizeof(w->fs));
-	return csi_topology_check(c, in->accessibility_requirements, w->pool.shared, err);
+	return csi_topology_check(c, in->accessibility_requirements, &w->pool, err);
 }
 
 static enum cleat_code make_wish(struct cleat_csi *c, const Csi__V1__CreateVolumeRequest *in, struct wish *w,
@@ -265,12 +265,12 @@ static void on_create_volume(Csi__V1__Controller_Service *base, const Csi__V1__C
 /* ---- DeleteVolume ---- */
 
 /* What was asked about is gone, or was never ours: done.  Anything else that is wrong with it is said. */
-static bool is_gone(struct cleat_csi *c, struct cleat_rpc_call *call, const char *id, const char *node)
+static bool is_gone(struct cleat_csi *c, struct cleat_rpc_call *call, const char *id, struct csi_hint hint)
 {
 	struct cleat_error err = CLEAT_ERROR_INIT;
 	struct cleat_volume_state v;
 
-	if (csi_find(c, id, CLEAT_KIND_VOLUME, node, &v, &err) == CLEAT_OK) {
+	if (csi_find(c, id, CLEAT_KIND_VOLUME, hint, &v, &err) == CLEAT_OK) {
 		cleat_volume_state_done(&v);
 		return false;
 	}
@@ -290,7 +290,7 @@ static void on_delete_volume(Csi__V1__Controller_Service *base, const Csi__V1__D
 
 	(void)done;
 	if (cleat_gate_wait(c->gate, call, &base->base, &in->base, "DeleteVolume") ||
-	    csi_lacks(call, in->volume_id, "volume_id") || is_gone(c, call, in->volume_id, NULL))
+	    csi_lacks(call, in->volume_id, "volume_id") || is_gone(c, call, in->volume_id, CSI_NO_HINT))
 		return;
 	r.volume = in->volume_id;
 	if ((p = cleat_pending_new(call, sizeof(*p), c, &in->base, answer_done)))
@@ -312,11 +312,14 @@ static void answer_publish(struct cleat_pending *p, struct cleat_rpc_call *call,
 static enum cleat_code check_publish(struct cleat_csi *c, const Csi__V1__ControllerPublishVolumeRequest *in,
 				     struct csi_access *access, struct cleat_error *err)
 {
-	const char *node = csi_map_get((void *)in->volume_context, in->n_volume_context, "node");
+	const struct csi_hint hint = {
+		.context = csi_map_get((void *)in->volume_context, in->n_volume_context, "node"),
+		.node_id = in->node_id,
+	};
 	struct cleat_volume_state v;
 
 	if (csi_access_take(in->volume_capability, access, err) ||
-	    csi_find(c, in->volume_id, CLEAT_KIND_VOLUME, node ? node : in->node_id, &v, err))
+	    csi_find(c, in->volume_id, CLEAT_KIND_VOLUME, hint, &v, err))
 		return err->code;
 	enum cleat_code code = csi_access_check(c, access, &v, CLEAT_INVALID_ARGUMENT, err);
 	cleat_volume_state_done(&v);
@@ -361,7 +364,8 @@ static void on_controller_unpublish_volume(Csi__V1__Controller_Service *base,
 
 	(void)done;
 	if (cleat_gate_wait(c->gate, call, &base->base, &in->base, "ControllerUnpublishVolume") ||
-	    csi_lacks(call, in->volume_id, "volume_id") || is_gone(c, call, in->volume_id, in->node_id))
+	    csi_lacks(call, in->volume_id, "volume_id") ||
+	    is_gone(c, call, in->volume_id, (struct csi_hint){ .node_id = in->node_id }))
 		return;
 	r.volume = in->volume_id;
 	r.node = in->node_id;
@@ -395,7 +399,7 @@ static enum cleat_code check_expand(struct cleat_csi *c, const Csi__V1__Controll
 
 	if (in->volume_capability && csi_access_take(in->volume_capability, access, err))
 		return err->code;
-	if (csi_find(c, in->volume_id, CLEAT_KIND_VOLUME, NULL, &v, err))
+	if (csi_find(c, in->volume_id, CLEAT_KIND_VOLUME, CSI_NO_HINT, &v, err))
 		return err->code;
 	if (in->volume_capability)
 		code = csi_access_check(c, access, &v, CLEAT_INVALID_ARGUMENT, err);
@@ -446,7 +450,7 @@ static void on_controller_modify_volume(Csi__V1__Controller_Service *base,
 	(void)done;
 	if (cleat_gate_wait(c->gate, call, &base->base, &in->base, "ControllerModifyVolume") ||
 	    csi_lacks(call, in->volume_id, "volume_id") ||
-	    !csi_found(c, call, in->volume_id, CLEAT_KIND_VOLUME, NULL, &v))
+	    !csi_found(c, call, in->volume_id, CLEAT_KIND_VOLUME, CSI_NO_HINT, &v))
 		return;
 	if (cleat_pool_get(c->engine, v.pool, &pool, &err) == CLEAT_OK)
 		(void)!csi_params_take_mutable((void *)in->mutable_parameters, in->n_mutable_parameters,

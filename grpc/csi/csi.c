@@ -41,6 +41,10 @@ enum cleat_code cleat_csi_new(struct cleat_engine *engine, struct cleat_rpc_serv
 	c->attach = config->attach;
 	c->local_multi_node = config->local_multi_node;
 	init_services(c);
+	if (!(c->whereabouts = csi_whereabouts_new())) {
+		cleat_csi_free(c);
+		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "no memory for the service");
+	}
 	if (cleat_gate_new(engine, server, &c->gate, err)) {
 		cleat_csi_free(c);
 		return err->code;
@@ -72,6 +76,7 @@ void cleat_csi_free(struct cleat_csi *c)
 	if (!c)
 		return;
 	cleat_gate_free(c->gate);
+	csi_whereabouts_free(c->whereabouts);
 	free(c);
 }
 

@@ -13,8 +13,10 @@
 
 #include <cleat/volume.h>
 
+/* Before the keys of segments that a pool's configuration declares without a domain of their own. */
+#define CLEAT_CSI_TOPOLOGY_PREFIX "topology.cleat/"
 /* The key of the segment that says on which node a volume lies. */
-#define CLEAT_CSI_NODE_KEY "topology.cleat/node"
+#define CLEAT_CSI_NODE_KEY CLEAT_CSI_TOPOLOGY_PREFIX "node"
 #define CLEAT_CSI_IDENTITY_NAME "csi.v1.Identity"
 
 struct cleat_csi_config {

@@ -67,7 +67,7 @@ static enum cleat_code find_members(struct cleat_csi *c, const char *group_id, s
 	char token[sizeof(page.next_token)] = "";
 
 	/* No snapshot has such an id; but this says whether its pool is ours. */
-	if (csi_find(c, group_id, CLEAT_KIND_SNAPSHOT, NULL, &none, err) == CLEAT_OK) {
+	if (csi_find(c, group_id, CLEAT_KIND_SNAPSHOT, CSI_NO_HINT, &none, err) == CLEAT_OK) {
 		cleat_volume_state_done(&none);
 		return cleat_error_set(err, CLEAT_NOT_FOUND, "'%s' is a snapshot, not a group", group_id);
 	}
@@ -119,7 +119,7 @@ static enum cleat_code check_ids(struct cleat_csi *c, const struct members *m, c
 		if (is_member(m, ids[i]))
 			continue;
 		if (gone_may_be &&
-		    csi_find(c, ids[i], CLEAT_KIND_SNAPSHOT, NULL, &v, &ignored) == CLEAT_NOT_FOUND)
+		    csi_find(c, ids[i], CLEAT_KIND_SNAPSHOT, CSI_NO_HINT, &v, &ignored) == CLEAT_NOT_FOUND)
 			continue;
 		if (gone_may_be && ignored.code == CLEAT_OK)
 			cleat_volume_state_done(&v);
@@ -181,7 +181,7 @@ static enum cleat_code check_source(struct cleat_csi *c, const char *id,
 	struct cleat_pool_state state;
 	struct cleat_volume_state v;
 
-	if (csi_find(c, id, CLEAT_KIND_VOLUME, NULL, &v, err))
+	if (csi_find(c, id, CLEAT_KIND_VOLUME, CSI_NO_HINT, &v, err))
 		return err->code;
 	if (pool[0] && strcmp(pool, v.pool) != 0)
 		cleat_error_set(err, CLEAT_FAILED_PRECONDITION,

@@ -150,7 +150,7 @@ static void do_look(struct cleat_csi *c, struct cleat_rpc_call *call, const Prot
 	struct cleat_volume_state v;
 	struct look *l;
 
-	if (!csi_found(c, call, id, CLEAT_KIND_VOLUME, NULL, &v))
+	if (!csi_found(c, call, id, CLEAT_KIND_VOLUME, CSI_NO_HINT, &v))
 		return;
 	if (!(l = cleat_pending_new(call, sizeof(*l), c, in, answer_look))) {
 		cleat_volume_state_done(&v);

@@ -72,9 +72,9 @@ static void on_get_plugin_capabilities(Csi__V1__Identity_Service *base,
 		return;
 	const struct csi_abilities have = csi_abilities(c);
 	add_service(&p, true, SERVICE(CONTROLLER_SERVICE));
-	add_service(&p, have.local, SERVICE(VOLUME_ACCESSIBILITY_CONSTRAINTS));
+	add_service(&p, have.placed, SERVICE(VOLUME_ACCESSIBILITY_CONSTRAINTS));
 	add_service(&p, have.group, SERVICE(GROUP_CONTROLLER_SERVICE));
-	add_service(&p, have.local && have.snapshot, SERVICE(SNAPSHOT_ACCESSIBILITY_CONSTRAINTS));
+	add_service(&p, have.placed && have.snapshot, SERVICE(SNAPSHOT_ACCESSIBILITY_CONSTRAINTS));
 	add_expansion(&p, &have);
 	out.capabilities = p.list;
 	out.n_capabilities = p.n;

@@ -30,8 +30,40 @@ static bool may_be(const struct cleat_pool_state *p, const char *stored)
 	       (!stored[n] || (stored[n] == '-' && strlen(stored + n) == UUID_PART_BYTES));
 }
 
+/* Whether the text could be a node's name; it comes from outside, and goes into messages. */
+static bool is_node(const char *text)
+{
+	size_t n = text ? strlen(text) : 0;
+
+	return n >= 1 && n <= CSI_NODE_MAX_BYTES && strspn(text, ID_CHARACTERS ".") == n;
+}
+
+/* The pool is none of ours.  What contexts say is remembered, for calls that carry none. */
+static enum cleat_code send_elsewhere(struct cleat_csi *c, const char *id, const char *what,
+				      struct csi_hint hint, struct cleat_error *err)
+{
+	const char *own = cleat_engine_node(c->engine), *node = hint.context;
+	char stored[CLEAT_ID_MAX_BYTES + 1], learned[CSI_NODE_MAX_BYTES + 1];
+
+	csi_pool_of_id(id, stored);
+	if (is_node(node))
+		csi_whereabouts_learn(c->whereabouts, stored, node);
+	else
+		node = csi_whereabouts_get(c->whereabouts, stored, learned) ? learned : hint.node_id;
+	if (is_node(node) && strcmp(node, own) != 0)
+		return cleat_error_set(
+			err, CLEAT_FAILED_PRECONDITION,
+			"%s '%s' lies in pool '%s', which this node ('%s') does not have: ask the daemon of "
+			"node '%s'",
+			what, id, stored, own, node);
+	return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+			       "%s '%s' lies in pool '%s', which this node ('%s') does not have: ask the "
+			       "daemon of the node that has",
+			       what, id, stored, own);
+}
+
 /* Why there is nothing under an id that has the form of one. */
-static enum cleat_code say_why(struct cleat_csi *c, const char *id, const char *what, const char *node,
+static enum cleat_code say_why(struct cleat_csi *c, const char *id, const char *what, struct csi_hint hint,
 			       struct cleat_error *err)
 {
 	size_t room = cleat_pool_list(c->engine, NULL, 0), n;
@@ -49,17 +81,10 @@ static enum cleat_code say_why(struct cleat_csi *c, const char *id, const char *
 			return cleat_error_set(err, CLEAT_UNAVAILABLE, "%s '%s': pool '%s' is offline: %s",
 					       what, id, pools[i].name, pools[i].reason);
 	}
-	if (node && node[0] && strcmp(node, cleat_engine_node(c->engine)) != 0)
-		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
-				       "%s '%s' is not on this node ('%s'): ask the daemon of node '%s'",
-				       what, id, cleat_engine_node(c->engine), node);
-	return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
-			       "%s '%s' lies in pool '%s', which this node ('%s') does not have: ask the "
-			       "daemon of the node that has",
-			       what, id, stored, cleat_engine_node(c->engine));
+	return send_elsewhere(c, id, what, hint, err);
 }
 
-enum cleat_code csi_find(struct cleat_csi *c, const char *id, enum cleat_kind kind, const char *node,
+enum cleat_code csi_find(struct cleat_csi *c, const char *id, enum cleat_kind kind, struct csi_hint hint,
 			 struct cleat_volume_state *out, struct cleat_error *err)
 {
 	const char *what = kind == CLEAT_KIND_SNAPSHOT ? "snapshot" : "volume";
@@ -74,17 +99,17 @@ enum cleat_code csi_find(struct cleat_csi *c, const char *id, enum cleat_kind ki
 	if (code == CLEAT_OK) /* a volume that is called like that */
 		cleat_volume_state_done(out);
 	if (code == CLEAT_OK || code == CLEAT_NOT_FOUND)
-		return say_why(c, id, what, node, err);
+		return say_why(c, id, what, hint, err);
 	*err = inner;
 	return code;
 }
 
 bool csi_found(struct cleat_csi *c, struct cleat_rpc_call *call, const char *id, enum cleat_kind kind,
-	       const char *node, struct cleat_volume_state *out)
+	       struct csi_hint hint, struct cleat_volume_state *out)
 {
 	struct cleat_error err = CLEAT_ERROR_INIT;
 
-	if (csi_find(c, id, kind, node, out, &err) == CLEAT_OK)
+	if (csi_find(c, id, kind, hint, out, &err) == CLEAT_OK)
 		return true;
 	cleat_rpc_call_fail_error(call, &err);
 	return false;

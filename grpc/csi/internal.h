@@ -13,7 +13,8 @@
 
 #include <string.h>
 
-#define CSI_TEXT_MAX_BYTES 128	 /* csi.md, "Size Limits": of a text for which nothing else is said */
+#define CSI_TEXT_MAX_BYTES 128 /* csi.md, "Size Limits": of a text for which nothing else is said */
+#define CSI_NODE_MAX_BYTES 128
 #define CSI_FLAGS_MAX_BYTES 4096 /* of all mount flags together */
 
 struct cleat_csi {
@@ -23,6 +24,7 @@ struct cleat_csi {
 	Csi__V1__Node_Service node;
 	struct cleat_engine *engine; /* borrowed */
 	struct cleat_gate *gate;
+	struct csi_whereabouts *whereabouts;
 	char driver_name[64];
 	unsigned max_volumes;
 	bool attach, local_multi_node;
@@ -87,14 +89,20 @@ enum cleat_code csi_name_take(const char *name, const char *what, size_t max_byt
 
 /* ---- ids.c: which volume is meant ---- */
 
+/* What a call says about the place of the volume that it names. */
+struct csi_hint {
+	const char *context; /* `node` of its volume_context, which is ours: true; NULL: none came along */
+	const char *node_id; /* where the CO wants it, or has it: likely; NULL: not said */
+};
+#define CSI_NO_HINT ((struct csi_hint){ 0 })
 /* Finds a volume or snapshot by its id, and by nothing else: what looks like no id of ours is NOT_FOUND; one
- * that lies in a pool of another node is FAILED_PRECONDITION, with that node's name when `node` (may be NULL)
- * tells it; UNAVAILABLE while its pool has never been opened.  On OK free with cleat_volume_state_done(). */
-enum cleat_code csi_find(struct cleat_csi *c, const char *id, enum cleat_kind kind, const char *node,
+ * that lies in a pool of another node is FAILED_PRECONDITION, with that node's name as well as it is known;
+ * UNAVAILABLE while its pool has never been opened.  On OK free with cleat_volume_state_done(). */
+enum cleat_code csi_find(struct cleat_csi *c, const char *id, enum cleat_kind kind, struct csi_hint hint,
 			 struct cleat_volume_state *out, struct cleat_error *err) CLEAT_MUST_CHECK;
 /* The same; on failure the call has been answered. */
 bool csi_found(struct cleat_csi *c, struct cleat_rpc_call *call, const char *id, enum cleat_kind kind,
-	       const char *node, struct cleat_volume_state *out);
+	       struct csi_hint hint, struct cleat_volume_state *out);
 /* Whether the text has the form of an id: pool and key. */
 bool csi_is_id(const char *text);
 /* The pool that the id names, which begins it. */
@@ -169,18 +177,27 @@ const char *csi_map_get(ProtobufCMessage **entries, size_t n, const char *key);
 
 /* ---- topology.c ---- */
 
-/* RESOURCE_EXHAUSTED when none of the requisite topologies is this node. */
+/* RESOURCE_EXHAUSTED when volumes of the pool can be reached from none of the requisite topologies. */
 enum cleat_code csi_topology_check(const struct cleat_csi *c, const Csi__V1__TopologyRequirement *want,
-				   bool shared, struct cleat_error *err) CLEAT_MUST_CHECK;
-bool csi_topology_is_here(const struct cleat_csi *c, const Csi__V1__Topology *t);
-Csi__V1__Topology *csi_topology_here(const struct cleat_csi *c, struct cleat_pb_arena *a);
+				   const struct cleat_pool_state *pool,
+				   struct cleat_error *err) CLEAT_MUST_CHECK;
+bool csi_topology_is_here(const struct cleat_csi *c, const struct cleat_pool_state *pool,
+			  const Csi__V1__Topology *t);
+/* From where volumes of that pool can be reached, NULL for everywhere; and where this node is.  False without
+ * memory. */
+bool csi_topology_of_pool(const struct cleat_csi *c, struct cleat_pb_arena *a, const char *pool, bool shared,
+			  Csi__V1__Topology **out);
+bool csi_topology_of_node(const struct cleat_csi *c, struct cleat_pb_arena *a, Csi__V1__Topology **out);
+/* Whether any pool's configuration says something of it. */
+bool csi_topology_is_declared(const struct cleat_csi *c);
 
 /* ---- wire.c: NULL or false without memory ---- */
 
-/* What one call remembers of the pool it looked at last. */
+/* What one answer remembers of the pool it looked at last; zeroed at first. */
 struct csi_pool_memo {
 	char name[CLEAT_POOL_NAME_MAX_BYTES + 1];
 	bool shared;
+	Csi__V1__Topology *place; /* in the answer's arena; NULL: everywhere */
 };
 Csi__V1__Volume *csi_wire_volume(struct cleat_csi *c, struct cleat_pb_arena *a,
 				 const struct cleat_volume_state *v, struct csi_pool_memo *memo);
@@ -200,8 +217,20 @@ void csi_group_id(const char *snapshot_id, const char *group, char id_out[CSI_GR
 /* ---- capabilities.c: what the pools really have ---- */
 
 struct csi_abilities {
-	bool snapshot, clone, expand, expand_online, group, local;
+	bool snapshot, clone, expand, expand_online, group;
+	bool placed; /* some volumes cannot be reached from everywhere */
 };
 struct csi_abilities csi_abilities(struct cleat_csi *c);
+
+/* ---- whereabouts.c: which node has the pools that are not ours ---- */
+
+struct csi_whereabouts;
+struct csi_whereabouts *csi_whereabouts_new(void);
+void csi_whereabouts_free(struct csi_whereabouts *w);
+/* A volume context said that the pool of that stored name is on that node. */
+void csi_whereabouts_learn(struct csi_whereabouts *w, const char *stored_name, const char *node);
+/* False: nobody has said so far. */
+bool csi_whereabouts_get(struct csi_whereabouts *w, const char *stored_name,
+			 char node_out[CSI_NODE_MAX_BYTES + 1]);
 
 #endif

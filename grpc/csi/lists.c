@@ -85,7 +85,7 @@ static void on_controller_get_volume(Csi__V1__Controller_Service *base,
 	(void)done;
 	if (cleat_gate_wait(c->gate, call, &base->base, &in->base, "ControllerGetVolume") ||
 	    csi_lacks(call, in->volume_id, "volume_id") ||
-	    !csi_found(c, call, in->volume_id, CLEAT_KIND_VOLUME, NULL, &v))
+	    !csi_found(c, call, in->volume_id, CLEAT_KIND_VOLUME, CSI_NO_HINT, &v))
 		return;
 	cleat_autoarena struct cleat_pb_arena a;
 	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
@@ -139,7 +139,7 @@ static enum cleat_code check_capacity(struct cleat_csi *c, const Csi__V1__GetCap
 	if (csi_params_take((void *)in->parameters, in->n_parameters, params, err) ||
 	    csi_pool_get(c, params->pool, pool, err))
 		return err->code;
-	*possible_out = pool->online && (pool->shared || csi_topology_is_here(c, in->accessible_topology));
+	*possible_out = pool->online && csi_topology_is_here(c, pool, in->accessible_topology);
 	for (size_t i = 0; i < in->n_volume_capabilities; i++) {
 		csi_autoaccess struct csi_access one = { 0 };
 

@@ -93,11 +93,11 @@ static enum cleat_access_mode publish_mode(enum cleat_access_mode mode)
 static enum cleat_code check_mount(struct cleat_csi *c, const struct mount_call *m, struct csi_access *access,
 				   struct cleat_error *err)
 {
+	const struct csi_hint hint = { .context = csi_map_get(m->context, m->n_context, "node") };
 	struct cleat_volume_state v;
 
 	if (csi_access_take(m->capability, access, err) ||
-	    csi_find(c, m->volume_id, CLEAT_KIND_VOLUME, csi_map_get(m->context, m->n_context, "node"), &v,
-		     err))
+	    csi_find(c, m->volume_id, CLEAT_KIND_VOLUME, hint, &v, err))
 		return err->code;
 	enum cleat_code code = csi_access_check(c, access, &v, CLEAT_FAILED_PRECONDITION, err);
 	cleat_volume_state_done(&v);

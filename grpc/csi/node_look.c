@@ -92,7 +92,7 @@ static void on_node_get_volume_stats(Csi__V1__Node_Service *base,
 	(void)done;
 	if (cleat_gate_wait(c->gate, call, &base->base, &in->base, "NodeGetVolumeStats") ||
 	    csi_lacks(call, in->volume_id, "volume_id") || csi_lacks(call, in->volume_path, "volume_path") ||
-	    !csi_found(c, call, in->volume_id, CLEAT_KIND_VOLUME, NULL, &v))
+	    !csi_found(c, call, in->volume_id, CLEAT_KIND_VOLUME, CSI_NO_HINT, &v))
 		return;
 	cleat_volume_state_done(&v);
 	if (check_at(c, in->volume_id, in->volume_path, &err)) {
@@ -161,7 +161,7 @@ static void on_node_expand_volume(Csi__V1__Node_Service *base, const Csi__V1__No
 	(void)done;
 	if (cleat_gate_wait(c->gate, call, &base->base, &in->base, "NodeExpandVolume") ||
 	    csi_lacks(call, in->volume_id, "volume_id") || csi_lacks(call, in->volume_path, "volume_path") ||
-	    !csi_found(c, call, in->volume_id, CLEAT_KIND_VOLUME, NULL, &v))
+	    !csi_found(c, call, in->volume_id, CLEAT_KIND_VOLUME, CSI_NO_HINT, &v))
 		return;
 	enum cleat_code code = check_expand(c, in, &v, &r, &access, &err);
 	cleat_volume_state_done(&v);
@@ -189,9 +189,9 @@ static void on_node_get_info(Csi__V1__Node_Service *base, const Csi__V1__NodeGet
 	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
 	out.node_id = cleat_wire_text(cleat_engine_node(c->engine));
 	out.max_volumes_per_node = c->max_volumes;
-	if (csi_abilities(c).local)
-		out.accessible_topology = csi_topology_here(c, &a);
-	cleat_rpc_call_reply(call, &out.base);
+	cleat_reply_if(call,
+		       !csi_abilities(c).placed || csi_topology_of_node(c, &a, &out.accessible_topology),
+		       &out.base);
 }
 
 #define CAN(name) CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__##name

@@ -30,10 +30,11 @@ static void answer_create(struct cleat_pending *p, struct cleat_rpc_call *call,
 	if (v)
 		csi_note_id(p, v);
 	out.snapshot = v ? csi_wire_snapshot(p->owner, &a, v, &memo) : NULL;
-	/* Who said where it must be usable is not told so again: csi-sanity 5.6 takes even an equal topology
-	 * for another one (it compares the cached sizes of the messages, too).  GetSnapshot and ListSnapshots
-	 * tell. */
-	if (out.snapshot && in->accessibility_requirements && in->accessibility_requirements->n_requisite)
+	/* Who named one place and got it is not told so again: csi-sanity 5.6 takes even an equal topology
+	 * for another one (it compares the cached sizes of the messages, too).  Who named several learns
+	 * which; GetSnapshot and ListSnapshots always tell. */
+	if (out.snapshot && in->accessibility_requirements &&
+	    in->accessibility_requirements->n_requisite == 1)
 		out.snapshot->n_accessible_topology = 0;
 	cleat_reply_if(call, out.snapshot, &out.base);
 }
@@ -46,10 +47,10 @@ static enum cleat_code check_create(struct cleat_csi *c, const Csi__V1__CreateSn
 
 	if (csi_name_take(in->name, "name", CLEAT_NAME_MAX_BYTES, name, err) ||
 	    csi_params_take_snapshot((void *)in->parameters, in->n_parameters, params, err) ||
-	    csi_find(c, in->source_volume_id, CLEAT_KIND_VOLUME, NULL, &v, err))
+	    csi_find(c, in->source_volume_id, CLEAT_KIND_VOLUME, CSI_NO_HINT, &v, err))
 		return err->code;
 	if (cleat_pool_get(c->engine, v.pool, &pool, err) == CLEAT_OK &&
-	    csi_topology_check(c, in->accessibility_requirements, pool.shared, err) == CLEAT_OK)
+	    csi_topology_check(c, in->accessibility_requirements, &pool, err) == CLEAT_OK)
 		(void)!csi_check_other_pools(c, CLEAT_KIND_SNAPSHOT, name->text, v.pool, err);
 	cleat_volume_state_done(&v);
 	if (err->code == CLEAT_OK && !name->same)
@@ -104,7 +105,7 @@ static enum cleat_code check_delete(struct cleat_csi *c, const char *id, struct 
 {
 	struct cleat_volume_state v;
 
-	if (csi_find(c, id, CLEAT_KIND_SNAPSHOT, NULL, &v, err))
+	if (csi_find(c, id, CLEAT_KIND_SNAPSHOT, CSI_NO_HINT, &v, err))
 		return err->code;
 	if (v.record->group[0])
 		cleat_error_set(
@@ -196,7 +197,7 @@ static void list_one(struct cleat_csi *c, struct cleat_rpc_call *call,
 	bool complete = true;
 
 	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
-	if (csi_find(c, in->snapshot_id, CLEAT_KIND_SNAPSHOT, NULL, &v, &err)) {
+	if (csi_find(c, in->snapshot_id, CLEAT_KIND_SNAPSHOT, CSI_NO_HINT, &v, &err)) {
 		if (err.code == CLEAT_UNAVAILABLE) {
 			cleat_rpc_call_fail_error(call, &err);
 			return;
@@ -258,7 +259,7 @@ static void on_get_snapshot(Csi__V1__Controller_Service *base, const Csi__V1__Ge
 	(void)done;
 	if (cleat_gate_wait(c->gate, call, &base->base, &in->base, "GetSnapshot") ||
 	    csi_lacks(call, in->snapshot_id, "snapshot_id") ||
-	    !csi_found(c, call, in->snapshot_id, CLEAT_KIND_SNAPSHOT, NULL, &v))
+	    !csi_found(c, call, in->snapshot_id, CLEAT_KIND_SNAPSHOT, CSI_NO_HINT, &v))
 		return;
 	cleat_autoarena struct cleat_pb_arena a;
 	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);

@@ -92,6 +92,9 @@ static void on_validate_volume_capabilities(Csi__V1__Controller_Service *base,
 	struct cleat_csi *c = csi_of_controller(base);
 	csi_autoaccess struct csi_access access = { 0 };
 	struct cleat_error err = CLEAT_ERROR_INIT;
+	const struct csi_hint hint = {
+		.context = csi_map_get((void *)in->volume_context, in->n_volume_context, "node"),
+	};
 	struct cleat_volume_state v;
 	bool wrong;
 
@@ -103,8 +106,7 @@ static void on_validate_volume_capabilities(Csi__V1__Controller_Service *base,
 		cleat_rpc_call_fail(call, CLEAT_INVALID_ARGUMENT, "volume_capabilities is missing");
 		return;
 	}
-	if (!csi_found(c, call, in->volume_id, CLEAT_KIND_VOLUME,
-		       csi_map_get((void *)in->volume_context, in->n_volume_context, "node"), &v))
+	if (!csi_found(c, call, in->volume_id, CLEAT_KIND_VOLUME, hint, &v))
 		return;
 	enum cleat_code code = judge(c, in, &v, &access, &wrong, &err);
 	cleat_volume_state_done(&v);

@@ -24,22 +24,29 @@ bool csi_wire_time(struct cleat_pb_arena *a, int64_t ms, Google__Protobuf__Times
 	return true;
 }
 
-static bool is_local(struct cleat_csi *c, const struct cleat_volume_state *v, struct csi_pool_memo *memo)
+static bool look_at_pool(struct cleat_csi *c, struct cleat_pb_arena *a, const char *name,
+			 struct csi_pool_memo *memo)
 {
 	struct cleat_pool_state pool;
 
-	if (strcmp(memo->name, v->pool) != 0) {
-		memcpy(memo->name, v->pool, sizeof(memo->name));
-		memo->shared = cleat_pool_get(c->engine, v->pool, &pool, NULL) == CLEAT_OK && pool.shared;
-	}
-	return !memo->shared;
+	if (strcmp(memo->name, name) == 0)
+		return true;
+	memo->shared = cleat_pool_get(c->engine, name, &pool, NULL) == CLEAT_OK && pool.shared;
+	if (!csi_topology_of_pool(c, a, name, memo->shared, &memo->place))
+		return false;
+	snprintf(memo->name, sizeof(memo->name), "%s", name);
+	return true;
 }
 
-static bool put_place(struct cleat_csi *c, struct cleat_pb_arena *a, size_t *n, Csi__V1__Topology ***list)
+static bool put_place(struct cleat_pb_arena *a, const struct csi_pool_memo *memo, size_t *n,
+		      Csi__V1__Topology ***list)
 {
+	if (!memo->place)
+		return true;
 	*list = cleat_pb_arena_get(a, sizeof(**list));
-	if (!*list || !((*list)[0] = csi_topology_here(c, a)))
+	if (!*list)
 		return false;
+	(*list)[0] = memo->place;
 	*n = 1;
 	return true;
 }
@@ -110,16 +117,14 @@ Csi__V1__Volume *csi_wire_volume(struct cleat_csi *c, struct cleat_pb_arena *a,
 				 const struct cleat_volume_state *v, struct csi_pool_memo *memo)
 {
 	Csi__V1__Volume *out = cleat_pb_arena_get(a, sizeof(*out));
-	const bool local = is_local(c, v, memo);
 
-	if (!out)
+	if (!out || !look_at_pool(c, a, v->pool, memo))
 		return NULL;
 	csi__v1__volume__init(out);
 	out->volume_id = cleat_wire_text(v->id);
 	out->capacity_bytes = (int64_t)v->record->capacity_bytes;
-	if (!put_context(c, a, v->record, local, out) || !put_source(c, a, v->record, out))
-		return NULL;
-	if (local && !put_place(c, a, &out->n_accessible_topology, &out->accessible_topology))
+	if (!put_context(c, a, v->record, !memo->shared, out) || !put_source(c, a, v->record, out) ||
+	    !put_place(a, memo, &out->n_accessible_topology, &out->accessible_topology))
 		return NULL;
 	return out;
 }
@@ -131,7 +136,7 @@ Csi__V1__Snapshot *csi_wire_snapshot(struct cleat_csi *c, struct cleat_pb_arena 
 	const struct cleat_record *r = v->record;
 	char group[CSI_GROUP_ID_BYTES] = "";
 
-	if (!out)
+	if (!out || !look_at_pool(c, a, v->pool, memo))
 		return NULL;
 	csi__v1__snapshot__init(out);
 	out->snapshot_id = cleat_wire_text(v->id);
@@ -143,7 +148,7 @@ Csi__V1__Snapshot *csi_wire_snapshot(struct cleat_csi *c, struct cleat_pb_arena 
 	out->group_snapshot_id = csi_wire_copy(a, group);
 	if (!out->group_snapshot_id || !csi_wire_time(a, r->created_ms, &out->creation_time))
 		return NULL;
-	if (is_local(c, v, memo) && !put_place(c, a, &out->n_accessible_topology, &out->accessible_topology))
+	if (!put_place(a, memo, &out->n_accessible_topology, &out->accessible_topology))
 		return NULL;
 	return out;
 }

@@ -104,11 +104,6 @@ static void test_nodes__the_wrong_one_names_the_right_one(void **state)
 	attach.node_id = detach.node_id = keep(b, "node-a");
 	NODE_AS(b, controller, "ControllerPublishVolume", attach);
 	NODE_AS(b, controller, "ControllerUnpublishVolume", detach);
-	/* What the CO knows of the volume tells where it is, also when it asks for another node. */
-	attach.node_id = keep(b, "node-b");
-	attach.volume_context = (void *)v->volume_context;
-	attach.n_volume_context = v->n_volume_context;
-	NODE_AS(b, controller, "ControllerPublishVolume", attach);
 	grow.capacity_range = range_of(b, 2 * SMALL_BYTES, 0);
 	NOBODYS(b, controller, "ControllerExpandVolume", grow);
 	NOBODYS(b, controller, "ControllerModifyVolume", modify);
@@ -116,9 +111,7 @@ static void test_nodes__the_wrong_one_names_the_right_one(void **state)
 	NOBODYS(b, controller, "CreateSnapshot", snap);
 	validate.volume_capabilities = &attach.volume_capability;
 	validate.n_volume_capabilities = 1;
-	validate.volume_context = (void *)v->volume_context;
-	validate.n_volume_context = v->n_volume_context;
-	NODE_AS(b, controller, "ValidateVolumeCapabilities", validate);
+	NOBODYS(b, controller, "ValidateVolumeCapabilities", validate);
 	unsnap.snapshot_id = ok_snapshot(a, v->volume_id, "s");
 	NOBODYS(b, controller, "DeleteSnapshot", unsnap);
 	ungroup.group_snapshot_id =
@@ -127,10 +120,29 @@ static void test_nodes__the_wrong_one_names_the_right_one(void **state)
 	Csi__V1__CreateVolumeRequest *in = small(b, "copy");
 	in->volume_content_source = source_of(b, NULL, v->volume_id);
 	NOBODYS(b, controller, "CreateVolume", *in);
+	/* What the CO knows of the volume tells where it is, also when it asks for another node. */
+	attach.node_id = keep(b, "node-b");
+	attach.volume_context = (void *)v->volume_context;
+	attach.n_volume_context = v->n_volume_context;
+	NODE_AS(b, controller, "ControllerPublishVolume", attach);
 	publish = publish_request(b, v->volume_id, "t", attach.volume_capability);
 	publish->volume_context = (void *)v->volume_context;
 	publish->n_volume_context = v->n_volume_context;
 	NODE_AS(b, node, "NodePublishVolume", *publish);
+	/* Once told, it is known of everything in that pool. */
+	NODE_AS(b, controller, "DeleteVolume", del);
+	NODE_AS(b, controller, "ControllerExpandVolume", grow);
+	NODE_AS(b, controller, "ControllerModifyVolume", modify);
+	NODE_AS(b, controller, "CreateSnapshot", snap);
+	NODE_AS(b, controller, "DeleteSnapshot", unsnap);
+	NODE_AS(b, controller, "ValidateVolumeCapabilities", validate);
+	NODE_AS(b, group_controller, "DeleteVolumeGroupSnapshot", ungroup);
+	NODE_AS(b, controller, "CreateVolume", *in);
+	/* A context that no daemon gave is not repeated, and changes nothing. */
+	attach.volume_context =
+		map_of(b, &csi__v1__controller_publish_volume_request__volume_context_entry__descriptor,
+		       &attach.n_volume_context, "node", "node-c\nnode-d", NULL);
+	NODE_AS(b, controller, "ControllerPublishVolume", attach);
 	OK(a, controller, "DeleteSnapshot", unsnap);
 	OK(a, controller, "DeleteVolume", del);
 	stop_both(both);
