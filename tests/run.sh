@@ -60,6 +60,7 @@ section_core() {
 section_asan() {
 	build "$builds/build-asan" -DCLEAT_SANITIZE=address || { fails asan-build "the build failed"; return; }
 	run_ctest asan "$builds/build-asan" -L '^(unit|fuzz|conformance)$'
+	run_ctest asan-driver "$builds/build-asan" -L '^driver$' -j1
 }
 
 section_tsan() {

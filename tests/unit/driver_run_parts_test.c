@@ -355,6 +355,8 @@ static int be_alone_with_v2(const char *path)
 	enum cleat_code code = run_start(&lab.env, &spec, &h, &err);
 	run_spec_done(&spec);
 	if (code == CLEAT_OK)
+		run_lab_await(&lab, "t1.out", "cgroup.procs");
+	if (code == CLEAT_OK)
 		code = run_exec_start(h, argv, false, &x, &io, &err);
 	if (code == CLEAT_OK)
 		code = run_exec_wait(x, 20000, NULL, NULL, &end, &err);
