@@ -71,6 +71,7 @@ struct cleatd_config {
 	unsigned csi_max_volumes;
 	bool csi_attach;
 	bool csi_local_multi_node;
+	bool csi_node_expand;
 	struct cleat_pool_config *pools;
 	size_t pool_count;
 };

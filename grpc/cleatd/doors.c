@@ -111,6 +111,7 @@ static enum cleat_code add_csi_role(struct cleatd_doors *d, const struct cleatd_
 		.max_volumes = config->csi_max_volumes,
 		.attach = config->csi_attach,
 		.local_multi_node = config->csi_local_multi_node,
+		.node_expand = config->csi_node_expand,
 	};
 
 	if (cleat_csi_new(engine, d->server, &csi, &d->csi, err) ||

@@ -51,6 +51,8 @@ const struct cleatd_key cleatd_config_keys[] = {
 	  "Ask for ControllerPublishVolume, so that a volume is known to be one node's." },
 	{ "csi.local_multi_node", CLEATD_KEY_BOOL, AT(csi_local_multi_node), "false", false,
 	  "Take the MULTI_NODE_ access modes for volumes of this node only: its tasks may share them." },
+	{ "csi.node_expand", CLEATD_KEY_BOOL, AT(csi_node_expand), "false", false,
+	  "Let NodeExpandVolume do all of the growing, for Kubernetes, whose resizer reaches any node." },
 	{ NULL, CLEATD_KEY_TEXT, 0, NULL, false, NULL },
 };
 

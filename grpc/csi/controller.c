@@ -138,8 +138,13 @@ static enum cleat_code take_pool(struct cleat_csi *c, const Csi__V1__CreateVolum
 {
 	char pool[CLEAT_POOL_NAME_MAX_BYTES + 1] = "";
 
-	if (take_source(c, in->volume_content_source, w, pool, err))
+	if (take_source(c, in->volume_content_source, w, pool, err)) {
+		/* In that place it cannot be made, in another it can: COs then try another. */
+		if (err->code == CLEAT_FAILED_PRECONDITION && in->accessibility_requirements &&
+		    in->accessibility_requirements->n_requisite)
+			err->code = CLEAT_RESOURCE_EXHAUSTED;
 		return err->code;
+	}
 	if (csi_pool_get(c, w->params.pool[0] ? w->params.pool : pool, &w->pool, err))
 		return err->code;
 	if (!w->source[0])

@@ -40,6 +40,7 @@ enum cleat_code cleat_csi_new(struct cleat_engine *engine, struct cleat_rpc_serv
 	c->max_volumes = config->max_volumes;
 	c->attach = config->attach;
 	c->local_multi_node = config->local_multi_node;
+	c->node_expand = config->node_expand;
 	init_services(c);
 	if (!(c->whereabouts = csi_whereabouts_new())) {
 		cleat_csi_free(c);

@@ -25,6 +25,9 @@ struct cleat_csi_config {
 	bool attach;		 /* tell COs to call ControllerPublishVolume */
 	/* Take MULTI_NODE_ access modes for volumes that lie on one node: its tasks may then share them. */
 	bool local_multi_node;
+	/* Growing is NodeExpandVolume's business alone, and ControllerExpandVolume not announced: for COs
+	 * whose controller calls reach any node's daemon. */
+	bool node_expand;
 };
 
 struct cleat_csi;

@@ -205,8 +205,11 @@ static void add(struct controller_capabilities *all, bool have,
 	all->n++;
 }
 
-static void fill(struct controller_capabilities *all, const struct csi_abilities *have, bool attach)
+static void fill(const struct cleat_csi *c, struct controller_capabilities *all,
+		 const struct csi_abilities *have)
 {
+	const bool attach = c->attach;
+
 	add(all, true, CAN(CREATE_DELETE_VOLUME));
 	add(all, attach, CAN(PUBLISH_UNPUBLISH_VOLUME));
 	add(all, true, CAN(LIST_VOLUMES));
@@ -215,7 +218,7 @@ static void fill(struct controller_capabilities *all, const struct csi_abilities
 	add(all, have->snapshot, CAN(LIST_SNAPSHOTS));
 	add(all, have->clone, CAN(CLONE_VOLUME));
 	add(all, attach, CAN(PUBLISH_READONLY));
-	add(all, have->expand, CAN(EXPAND_VOLUME));
+	add(all, have->expand && !c->node_expand, CAN(EXPAND_VOLUME));
 	add(all, attach, CAN(LIST_VOLUMES_PUBLISHED_NODES));
 	add(all, true, CAN(GET_VOLUME));
 	add(all, true, CAN(SINGLE_NODE_MULTI_WRITER));
@@ -238,7 +241,7 @@ static void on_controller_get_capabilities(Csi__V1__Controller_Service *base,
 	if (cleat_gate_wait(c->gate, call, &base->base, &in->base, "ControllerGetCapabilities"))
 		return;
 	const struct csi_abilities have = csi_abilities(c);
-	fill(&all, &have, c->attach);
+	fill(c, &all, &have);
 	out.capabilities = all.list;
 	out.n_capabilities = all.n;
 	cleat_rpc_call_reply(call, &out.base);

@@ -126,7 +126,8 @@ static void answer_expand(struct cleat_pending *p, struct cleat_rpc_call *call,
 		reply_expanded(call, result->volume_count ? result->volumes[0].record->capacity_bytes : 0);
 }
 
-/* The device has the size that ControllerExpandVolume gave it; here its file system follows. */
+/* The device has the size that ControllerExpandVolume gave it, and its file system follows; unless there is
+ * no such call, then both grow here. */
 static enum cleat_code check_expand(struct cleat_csi *c, const Csi__V1__NodeExpandVolumeRequest *in,
 				    const struct cleat_volume_state *v, struct cleat_request *r,
 				    struct csi_access *access, struct cleat_error *err)
@@ -140,7 +141,9 @@ static enum cleat_code check_expand(struct cleat_csi *c, const Csi__V1__NodeExpa
 				      csi_access_check(c, access, v, CLEAT_INVALID_ARGUMENT, err)))
 		return err->code;
 	r->capacity_bytes = v->record->capacity_bytes;
-	if (v->record->capacity_bytes && wanted > v->record->capacity_bytes)
+	if (c->node_expand && wanted > r->capacity_bytes)
+		r->capacity_bytes = wanted;
+	else if (r->capacity_bytes && wanted > r->capacity_bytes)
 		return cleat_error_set(
 			err, CLEAT_OUT_OF_RANGE,
 			"volume '%s' has %llu bytes, not %llu: ControllerExpandVolume comes first", v->id,

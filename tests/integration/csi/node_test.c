@@ -462,6 +462,51 @@ static void test_expand__reaches_the_file_system_in_use(void **state)
 	lab_stop(l);
 }
 
+static bool controller_grows(struct lab *l)
+{
+	Csi__V1__ControllerGetCapabilitiesRequest ask = CSI__V1__CONTROLLER_GET_CAPABILITIES_REQUEST__INIT;
+	const Csi__V1__ControllerGetCapabilitiesResponse *out =
+		OK(l, controller, "ControllerGetCapabilities", ask);
+
+	for (size_t i = 0; i < out->n_capabilities; i++)
+		if (out->capabilities[i]->rpc->type ==
+		    CSI__V1__CONTROLLER_SERVICE_CAPABILITY__RPC__TYPE__EXPAND_VOLUME)
+			return true;
+	return false;
+}
+
+static void test_expand__is_all_the_nodes_where_so_configured(void **state)
+{
+	struct lab *l = *state;
+	Csi__V1__NodeExpandVolumeRequest node = CSI__V1__NODE_EXPAND_VOLUME_REQUEST__INIT;
+	const Csi__V1__NodeExpandVolumeResponse *grown;
+	const uint64_t larger = XFS_BYTES + 128 * MIB;
+
+	lab_start(l);
+	assert_true(controller_grows(l));
+	lab_stop(l);
+	l->csi = "  node_expand: true\n";
+	lab_start(l);
+	assert_false(controller_grows(l));
+	node.volume_id = ok_volume(l, "db");
+	char *target = ok_publish(l, node.volume_id, "t", writer(l));
+	uint64_t before = df_total(target);
+	node.volume_path = target;
+	node.capacity_range = range_of(l, larger, 0);
+	grown = OK(l, node, "NodeExpandVolume", node);
+	assert_int_equal(grown->capacity_bytes, larger);
+	assert_true(df_total(target) >= before + 120 * MIB);
+	/* Less, or nothing, asks for no change. */
+	node.capacity_range = range_of(l, XFS_BYTES, 0);
+	grown = OK(l, node, "NodeExpandVolume", node);
+	assert_int_equal(grown->capacity_bytes, larger);
+	node.capacity_range = NULL;
+	grown = OK(l, node, "NodeExpandVolume", node);
+	assert_int_equal(grown->capacity_bytes, larger);
+	ok_unpublish(l, node.volume_id, "t");
+	lab_stop(l);
+}
+
 /* ---- block ---- */
 
 static void test_block__is_a_device_of_that_size(void **state)
@@ -588,6 +633,7 @@ int main(void)
 		LAB(test_stage__with_another_capability_is_another),
 		LAB(test_size__is_the_size_and_statistics_are_the_volumes),
 		LAB(test_expand__reaches_the_file_system_in_use),
+		LAB(test_expand__is_all_the_nodes_where_so_configured),
 		LAB(test_block__is_a_device_of_that_size),
 		LAB(test_restart__leaves_volumes_in_use_alone),
 		LAB(test_restart__after_a_reboot_the_volume_is_staged_anew),

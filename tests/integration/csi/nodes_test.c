@@ -120,6 +120,10 @@ static void test_nodes__the_wrong_one_names_the_right_one(void **state)
 	Csi__V1__CreateVolumeRequest *in = small(b, "copy");
 	in->volume_content_source = source_of(b, NULL, v->volume_id);
 	NOBODYS(b, controller, "CreateVolume", *in);
+	/* Whoever chose the place, and may choose another, is told that it is not this one. */
+	in->accessibility_requirements = topology_of(b, "topology.cleat/node", "node-b");
+	REFUSED(b, controller, "CreateVolume", *in, CLEAT_RESOURCE_EXHAUSTED, "the node that has");
+	in->accessibility_requirements = NULL;
 	/* What the CO knows of the volume tells where it is, also when it asks for another node. */
 	attach.node_id = keep(b, "node-b");
 	attach.volume_context = (void *)v->volume_context;
