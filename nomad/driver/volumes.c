@@ -193,6 +193,16 @@ static enum cleat_code look(struct work *w, Cleat__V1__GetVolumeResponse **out, 
 	return ask(w, "GetVolume", &in.base, DRIVER_DAEMON_QUICK_MS, out, err);
 }
 
+/* With the daemon's own words: it may be the pool that there is not. */
+static enum cleat_code is_missing(const struct work *w, struct cleat_error *err)
+{
+	const struct cleat_error reason = *err;
+
+	return cleat_error_set(err, CLEAT_NOT_FOUND,
+			       "there is no such volume in pool '%s' on node '%s', and create is not set: %s",
+			       w->pool, w->task->node, reason.msg[0] ? reason.msg : "not found");
+}
+
 static enum cleat_code ensure(struct work *w, struct cleat_error *err)
 {
 	cleat_autopb Cleat__V1__GetVolumeResponse *is = NULL;
@@ -203,10 +213,7 @@ static enum cleat_code ensure(struct work *w, struct cleat_error *err)
 	if (code && code != CLEAT_NOT_FOUND)
 		return code;
 	if (!w->config->create && !w->config->with_allocation)
-		return cleat_error_set(
-			err, CLEAT_NOT_FOUND,
-			"there is no such volume in pool '%s' on node '%s', and create is not set: %s",
-			w->pool, w->task->node, err->msg[0] ? err->msg : "not found");
+		return is_missing(w, err);
 	*err = (struct cleat_error)CLEAT_ERROR_INIT;
 	return create(w, err);
 }
@@ -379,7 +386,9 @@ static enum cleat_code release_one(struct driver_volumes *v, const struct driver
 		driver_daemon_call(v->daemon, "UnpublishVolume", &in.base, RELEASE_MS, false, &out, err);
 	if (code == CLEAT_OK && volume->mounted)
 		driver_events_tell(v->events, who, "Volume '%s' released", volume->volume);
-	if (code != CLEAT_NOT_FOUND)
+	/* Another namespace's volume was noted, but never had. */
+	bool nothing = code == CLEAT_NOT_FOUND || (code == CLEAT_PERMISSION_DENIED && !volume->mounted);
+	if (!nothing)
 		return code;
 	*err = (struct cleat_error)CLEAT_ERROR_INIT;
 	return CLEAT_OK;

@@ -93,11 +93,11 @@ def volume(name, size="32MiB", more=""):
 
 
 class LabCase(unittest.TestCase):
-    plugin = ""
+    plugin = client = ""
 
     @classmethod
     def setUpClass(cls):
-        cls.lab = Lab(BUILD, NOMAD, cls.plugin)
+        cls.lab = Lab(BUILD, NOMAD, cls.plugin, cls.client)
         cls.addClassCleanup(cls.lab.close)
         cls.lab.start_daemon()
         cls.lab.start_agent()
@@ -224,8 +224,16 @@ class Case2Volumes(LabCase):
         config = volume("nowhere").replace("create      = true", "create      = false")
         _, events, failed = self.exit_of("missing", job("missing", "true", type="batch", config=config))
         self.assertTrue(failed)
-        self.assertTrue(any(f"pool 'default' on node '{node}'" in e and "nowhere" in e for e in events), events)
+        self.assertTrue(any(f"pool 'default' on node '{node}'" in e and "'default/nowhere' does not exist" in e for e in events), events)
         self.assertFalse(any("restarting" in e.lower() and "not" not in e.lower() for e in events), events)
+
+    def test_volume_of_no_namespace_is_refused(self):
+        self.lab.cleat("volume", "create", "ours", "--size", "16MiB")
+        config = volume("ours").replace("create      = true", "create      = false")
+        _, events, failed = self.exit_of("foreign", job("foreign", "true", type="batch", config=config))
+        self.assertTrue(failed)
+        self.assertTrue(any("belongs to scope ''" in e for e in events), events)
+        self.lab.cleat("volume", "delete", "default/ours")
 
     def test_lifetime_of_the_allocation(self):
         alloc = self.start("scratch", job("scratch", "sleep 1000", restarts=3, kill_timeout="1s",
