@@ -85,6 +85,7 @@ client {{
   host_volume "shared" {{
     path = "{dir}/shared"
   }}
+  {client}
 }}
 plugin "nomad-driver-cleat" {{
   config {{
@@ -98,7 +99,8 @@ plugin "nomad-driver-cleat" {{
 
 
 class Lab:
-    def __init__(self, build, nomad, plugin=""):
+    def __init__(self, build, nomad, plugin="", client=""):
+        """plugin and client: more lines for these blocks of the agent's configuration."""
         self.build, self.program = build, nomad
         self.dir = tempfile.mkdtemp(prefix="cleat-nomad-")
         self.http, self.rpc, self.serf = free_ports(3)
@@ -107,7 +109,7 @@ class Lab:
             os.mkdir(f"{self.dir}/{name}")
         shutil.copy2(f"{build}/bin/nomad-driver-cleat", f"{self.dir}/plugins/")
         with open(f"{self.dir}/agent.hcl", "w", encoding="utf-8") as f:
-            f.write(AGENT.format(dir=self.dir, http=self.http, rpc=self.rpc, serf=self.serf, build=build, plugin=plugin))
+            f.write(AGENT.format(dir=self.dir, http=self.http, rpc=self.rpc, serf=self.serf, build=build, plugin=plugin, client=client))
         self.env = dict(os.environ, NOMAD_ADDR=f"http://127.0.0.1:{self.http}", CLEAT_SOCKET=f"{self.dir}/run/cleat.sock")
 
     # ---- processes ----
