@@ -2,6 +2,7 @@
 #include "driver/janitor.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +136,7 @@ static void *run(void *arg)
 			look_at_tasks(j);
 			look_at_allocs(j);
 		}
+		malloc_trim(0); /* many starts or ends at once leave free memory between what stays */
 		pthread_mutex_lock(&j->lock);
 	}
 	pthread_mutex_unlock(&j->lock);
