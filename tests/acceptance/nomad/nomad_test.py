@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -275,8 +276,12 @@ class Case2Volumes(LabCase):
                 ("lifetime", 'lifetime = "ever"', r"lifetime: 'ever' is neither"),
                 ("name", 'name = "a/b"', r"name: 'a/b' must not contain"),
                 ("options", 'options = {\n nonsense = "1"\n }', r"nonsense"),
-                ("pool", 'pool = "attic"', r"attic"),
-                ("fs", 'fs = "fat"', r"fat"),
+                ("size", 'size = "900000TiB"', r"'bad' needs 878.9 PiB, but pool 'default' has only"),
+                ("options", 'options = {\n uid = "me"\n }', r"uid.*'me'"),
+                ("options", 'options = {\n mode = "worldwide"\n }', r"mode.*'worldwide'"),
+                ("mount_options", 'mount_options = {\n exec_as = "me"\n }', r"exec_as"),
+                ("pool", 'pool = "attic"', r"pool 'attic'"),
+                ("fs", 'fs = "fat"', r"fs.*'fat'"),
         ):
             with self.subTest(line):
                 text = volume("bad").replace('name        = "bad"', "" if field == "name" else 'name        = "bad"')
@@ -287,6 +292,33 @@ class Case2Volumes(LabCase):
                 self.assertTrue(failed)
                 self.assertTrue(any(re.search(words, e) for e in events), events)
                 self.lab.stop_job(name)
+
+
+    def test_job_is_placed_where_its_volume_is(self):
+        self.lab.cleat("volume", "create", "there", "--size", "16MiB", "--scope", "default")
+        key = "driver.cleat.volume.default."
+        wait_for("the volume is told", lambda: self.lab.node()["Attributes"].get(key + "there") == "default")
+        where = 'constraint {\n attribute = "${attr.%s}"\n value = "default"\n }'
+        self.start("placed", job("placed", "sleep 1000", kill_timeout="1s", group=where % (key + "there"),
+                                 config=volume("there").replace("create      = true", "create      = false")))
+        self.lab.submit("elsewhere", job("elsewhere", "sleep 1000", group=where % (key + "nowhere")))
+        wait_for("there is no node for a volume that is nowhere", lambda: any(
+            "nowhere" in str(e.get("FailedTGAllocs")) for e in self.lab.api("job/elsewhere/evaluations")))
+        self.assertEqual(self.lab.allocs("elsewhere"), [])
+
+    def test_two_volumes_with_mount_options(self):
+        more = 'mount_options = {\n noatime = ""\n }\n options = {\n mode = "0777"\n }'
+        alloc = self.start("two", job("two", "sleep 1000", kill_timeout="1s", task='user = "nobody"',
+                                      config=volume("left", more=more) + volume("right").replace('"/data"', '"/srv/deep/down"')))
+        lines = self.lab.exec(alloc, "cat", "/proc/self/mountinfo").stdout.splitlines()
+        mounts = {line.split(" ")[4]: line.split(" ")[5] for line in lines}
+        self.assertIn("noatime", mounts["/data"].split(","))
+        self.assertNotIn("noatime", mounts["/srv/deep/down"].split(","))
+        for option in ("nosuid", "nodev"):
+            self.assertIn(option, mounts["/data"].split(","))
+        self.lab.exec(alloc, "touch", "/data/mine")
+        self.assertIn("Permission denied", self.lab.exec(alloc, "touch", "/srv/deep/down/mine", check=False).stderr)
+        self.assertEqual(len(self.lab.cleat_json("claim", "list")["claims"]), 2)
 
 
 class Case3Kills(LabCase):
@@ -372,6 +404,39 @@ class Case3Kills(LabCase):
         self.lab.start_agent()
         self.check_alive("everything was killed")
         self.check_end()
+
+    def test_conmon(self):
+        """What watches the task is gone: the task goes on, and so does everything but its exit code."""
+        watcher = int(read(f"{self.lab.dir}/driver/tasks/{self.container}/conmon.pid"))
+        os.kill(watcher, 9)
+        wait_for("conmon is gone", lambda: not alive(watcher))
+        self.check_alive("conmon was killed")
+        self.lab.kill("agent")
+        self.lab.kill("plugin")
+        self.lab.start_agent()
+        self.check_alive("conmon, and then agent and plugin, were killed")
+        self.lab.nomad("job", "stop", "-detach", "lives")
+        self.lab.wait_gone(self.alloc)
+        self.assertTrue(any("conmon, which watched the task, was killed" in e for e in self.lab.events(self.alloc)),
+                        self.lab.events(self.alloc))
+
+    def test_task_that_cannot_be_found_again(self):
+        """Then the agent has it destroyed and started anew, in the same allocation: even a volume that goes with it keeps its data."""
+        text = job("found", "sleep 1000", restarts=3, kill_timeout="1s", config=volume("found", more='lifetime = "allocation"'))
+        alloc = self.start("found", text)
+        self.lab.exec(alloc, "sh", "-c", "echo kept > /data/f && sync")
+        old = [t for t in self.lab.tasks() if t != self.container]
+        self.assertEqual(len(old), 1)
+        self.lab.kill("agent")
+        self.lab.kill("plugin")
+        task = f"{self.lab.dir}/driver/tasks/{old[0]}"
+        os.remove(f"{task}/started.json")
+        self.lab.start_agent()
+        wait_for("it is started anew", lambda: len(self.lab.tasks()) == 2 and old[0] not in self.lab.tasks())
+        wait_for("it has its data", lambda: self.lab.exec(alloc, "cat", "/data/f", check=False).stdout == "kept\n")
+        self.lab.stop_job("found")
+        wait_for("it has ended", lambda: len(self.lab.tasks()) == 1)
+        self.check_alive("another task was lost")
 
     def test_orderly_restart(self):
         self.lab.end("agent")
@@ -510,6 +575,95 @@ class Case4Tasks(LabCase):
         self.assertIn("Read-only", out)
         self.assertIn(" master:", out, "mounts of the host arrive in the task")
 
+    def test_mounts_arrive_later(self):
+        """Of a host volume: those of the host arrive in the task, and what the task mounts could arrive at the host, as the job says."""
+        shared = f"{self.lab.dir}/shared"
+        subprocess.run(["mount", "--bind", shared, shared], check=True)
+        self.addCleanup(subprocess.run, ["umount", "--recursive", shared], check=True)
+        subprocess.run(["mount", "--make-shared", shared], check=True)
+        os.makedirs(f"{shared}/later", exist_ok=True)
+        mount = 'volume_mount {\n volume = "shared"\n destination = "%s"\n propagation_mode = "%s"\n }\n'
+        alloc = self.start("later", job("later", "sleep 1000", kill_timeout="1s", group="""
+    volume "shared" {
+      type      = "host"
+      source    = "shared"
+    }""", task=mount % ("/in", "host-to-task") + mount % ("/both", "bidirectional") + mount % ("/alone", "private")))
+        subprocess.run(["mount", "-t", "tmpfs", "later", f"{shared}/later"], check=True)
+        with open(f"{shared}/later/f", "w", encoding="utf-8") as f:
+            f.write("came later\n")
+        self.assertEqual(self.lab.exec(alloc, "cat", "/in/later/f").stdout, "came later\n")
+        self.assertEqual(self.lab.exec(alloc, "cat", "/both/later/f").stdout, "came later\n")
+        self.assertNotEqual(self.lab.exec(alloc, "cat", "/alone/later/f", check=False).returncode, 0)
+        lines = self.lab.exec(alloc, "cat", "/proc/self/mountinfo").stdout.splitlines()
+        kinds = {line.split(" ")[4]: line.split(" - ")[0].split(" ")[6:] for line in lines}
+        self.assertTrue(any(k.startswith("shared:") for k in kinds["/both"]), kinds)
+        self.assertFalse(any(k.startswith("shared:") for k in kinds["/in"]), kinds)
+        self.assertEqual(kinds["/alone"], [])
+        subprocess.run(["umount", f"{shared}/later"], check=True)
+        wait_for("that a mount is gone arrives too", lambda: self.lab.exec(alloc, "cat", "/in/later/f", check=False).returncode != 0)
+
+    def limit(self, alloc, v1, v2):
+        """A limit of the task's cgroup."""
+        for top, folders, _ in os.walk("/sys/fs/cgroup"):
+            for name in (v1, v2):
+                if alloc in top and not folders and os.path.exists(f"{top}/{name}"):
+                    return read(f"{top}/{name}").strip()
+        return None
+
+    def test_memory_max(self):
+        self.lab.nomad("operator", "scheduler", "set-config", "-memory-oversubscription=true")
+        alloc = self.start("elastic", job("elastic", "sleep 1000", kill_timeout="1s", memory="24\n memory_max = 96"))
+        self.assertEqual(self.limit(alloc, "memory.limit_in_bytes", "memory.max"), str(96 << 20))
+        self.assertEqual(self.limit(alloc, "memory.soft_limit_in_bytes", "memory.low"), str(24 << 20))
+        self.lab.exec(alloc, "python3", "-c", "x = bytearray(60 << 20)")
+
+    def test_cores(self):
+        alloc = self.start("cores", job("cores", "sleep 1000", kill_timeout="1s").replace("cpu    = 20", "cores  = 1"))
+        self.assertEqual(self.lab.exec(alloc, "nproc").stdout, "1\n")
+        cores = self.lab.api(f"allocation/{alloc}")["AllocatedResources"]["Tasks"]["t"]["Cpu"]["ReservedCores"]
+        self.assertEqual(self.lab.exec(alloc, "sh", "-c", "grep Cpus_allowed_list /proc/self/status").stdout.split()[1],
+                         ",".join(str(c) for c in cores))
+
+    def test_tasks_of_a_group(self):
+        """One goes before the other, with what it leaves in /alloc and on their volume."""
+        first = """
+    task "first" {
+      driver = "cleat"
+      lifecycle {
+        hook    = "prestart"
+        sidecar = false
+      }
+      config {
+        command = "/bin/sh"
+        args    = ["-c", "echo one > /alloc/data/f; echo two > /data/f"]
+        %s
+      }
+      logs {
+        max_files     = 1
+        max_file_size = 1
+      }
+      resources {
+        cpu    = 20
+        memory = 32
+      }
+    }""" % volume("steps")
+        alloc, events, failed = self.events_of("cat /alloc/data/f /data/f", group=first, config=volume("steps"))
+        self.assertFalse(failed, events)
+        self.assertEqual(self.lab.nomad("alloc", "logs", "-task", "t", alloc).stdout, "one\ntwo\n")
+
+    def test_whoever_reads_the_output_is_killed(self):
+        """The agent's log program dies: the task does not notice, and what it says is read again after a restart of the agent."""
+        alloc = self.start("unheard", job("unheard", LISTENER, kill_timeout="5s"))
+        self.wait_output(alloc, "started")
+        readers = self.lab.helper_pids()
+        self.assertTrue(readers)
+        self.lab.kill("agent")
+        for pid in readers:
+            os.kill(pid, 9)
+        self.lab.start_agent()
+        wait_for("the log goes on", lambda: self.lab.nomad("alloc", "signal", "-s", "SIGHUP", alloc, check=False).returncode == 0 and
+                 "got-hup" in self.output(alloc), every=0.5)
+
     def test_network_host(self):
         alloc, _, failed = self.events_of("cat /proc/net/dev", group='network {\n mode = "host"\n }')
         self.assertFalse(failed)
@@ -580,8 +734,55 @@ class Case4Tasks(LabCase):
         self.assertEqual(shell.wait(WAIT_S), 6)
 
 
-class Case4DynamicUsers(LabCase):
-    plugin = "dynamic_users = true"
+class Case4Settings(LabCase):
+    """What the plugin's configuration permits."""
+    plugin = """dynamic_users    = true
+    allow_rootfs     = ["/tmp/"]
+    allow_caps       = ["all"]
+    allow_unconfined = true
+    pids_limit       = 50"""
+
+    def make_root(self):
+        """A root of its own for tasks: a shell and what that needs."""
+        root = f"{self.lab.dir}/root"
+        os.makedirs(f"{root}/etc", exist_ok=True)
+        for program in ("/bin/sh", "/bin/cat", "/bin/ls", "/usr/bin/id"):
+            needs = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+            for path in [program, *re.findall(r"(/\S+) \(0x", needs)]:
+                os.makedirs(os.path.dirname(root + path), exist_ok=True)
+                shutil.copy(os.path.realpath(path), root + path)
+        with open(f"{root}/etc/passwd", "w", encoding="utf-8") as f:
+            f.write("inside:x:4711:4712::/:/bin/sh\n")
+        return root
+
+    def test_root_of_its_own(self):
+        config = f'rootfs = "{self.make_root()}"\n' + volume("rooted", more='options = {\n uid = "4711"\n }')
+        alloc, events, failed = self.exit_of("rooted", job("rooted", "id -u; id -g; ls /; echo x > /data/f && cat /data/f", type="batch",
+                                                           task='user = "inside"', config=config))
+        self.assertFalse(failed, events)
+        out = self.output(alloc).split()
+        self.assertEqual(out[:2], ["4711", "4712"])
+        self.assertEqual(out[-1], "x")
+        self.assertIn("secrets", out)
+        self.assertNotIn("usr/share", out)
+        self.assertFalse(os.path.exists(f"{self.lab.dir}/root/data/f"))
+
+    def test_root_elsewhere_is_refused(self):
+        _, events, failed = self.exit_of("elsewhere", job("elsewhere", "true", type="batch", config='rootfs = "/usr"'))
+        self.assertTrue(failed)
+        self.assertTrue(any("rootfs: '/usr'" in e and "allow_rootfs" in e for e in events), events)
+
+    def test_rights(self):
+        alloc, events, failed = self.exit_of("rights", job(
+            "rights", "grep -e CapEff -e Seccomp: /proc/self/status", type="batch", task='user = "root"',
+            config='cap_add = ["sys_admin"]\n cap_drop = ["all"]\n seccomp = "unconfined"'))
+        self.assertFalse(failed, events)
+        self.assertRegex(self.output(alloc), r"CapEff:\s+0000000000200000\nSeccomp:\s+0\n")
+
+    def test_number_of_processes(self):
+        alloc, _, _ = self.exit_of("many", job("many", "for i in $(seq 100); do sleep 5 & done; echo no-end", type="batch"))
+        self.assertNotIn("no-end", self.output(alloc))
+        self.assertRegex(self.output(alloc, stderr=True), "[Cc]annot fork")
 
     def test_dynamic_user(self):
         alloc, _, failed = self.exit_of("dynamic", job("dynamic", "id -u; cat /proc/self/status; touch /local/mine && ls -ln /local", type="batch"))
