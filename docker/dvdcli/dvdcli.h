@@ -35,6 +35,14 @@ enum cleat_code dvdcli_parse(struct dvdcli *c, int argc, char **argv,
 void dvdcli_done(struct dvdcli *c);
 void dvdcli_help(void);
 
+/* A flag or a command as the help and the manual show it. */
+struct dvdcli_word {
+	const char *name, *value; /* value: of a flag that takes one */
+	const char *text;	  /* one sentence without a full stop */
+};
+extern const struct dvdcli_word dvdcli_commands[];  /* end with a NULL name */
+const struct dvdcli_word *dvdcli_flag_at(size_t i); /* NULL past the end */
+
 /* Does what the command says; the answer goes to stdout. */
 enum cleat_code dvdcli_run(const struct dvdcli *c, struct cleat_error *err) CLEAT_MUST_CHECK;
 bool dvdcli_is_command(const char *word);

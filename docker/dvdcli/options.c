@@ -23,48 +23,63 @@ enum flag {
 };
 
 struct flag_row {
-	const char *name; /* found in any case: callers write --explicitCreate as well as --explicitcreate */
+	/* Found in any case: callers write --explicitCreate as well as --explicitcreate. */
+	struct dvdcli_word word;
 	enum flag flag;
 	bool is_bool;
-	const char *value, *text;
 };
 
 static const struct flag_row rows[] = {
-	{ "volumedriver", DRIVER, false, "DRIVER", "Volume driver: which pool the volume is in" },
-	{ "volumename", NAME, false, "NAME", "Name of the volume" },
-	{ "volumeopts", OPTIONS, false, "KEY=VALUE[,...]", "Options of a new volume; repeatable" },
-	{ "explicitcreate", EXPLICIT_CREATE, true, NULL,
-	  "mount: do not create a volume that does not exist" },
-	{ "socket", SOCKET, false, "PATH",
-	  "Socket of the daemon (else $CLEAT_SOCKET, else " CLEAT_DOOR_SOCKET ")" },
-	{ "config", CONFIG, false, "FILE",
-	  "Table of drivers (else $CLEAT_DRIVERS, else " CLEAT_DOOR_DRIVERS_FILE ")" },
-	{ "timeout", TIMEOUT, false, "SECONDS", "Give up after that long (default 110)" },
-	{ "help", HELP, true, NULL, "Show this help" },
-	{ "version", VERSION, true, NULL, "Show the version" },
+	{ { "volumedriver", "DRIVER", "Volume driver: which pool the volume is in" }, DRIVER, false },
+	{ { "volumename", "NAME", "Name of the volume" }, NAME, false },
+	{ { "volumeopts", "KEY=VALUE[,...]", "Options of a new volume; repeatable" }, OPTIONS, false },
+	{ { "explicitcreate", NULL, "mount: do not create a volume that does not exist" },
+	  EXPLICIT_CREATE,
+	  true },
+	{ { "socket", "PATH", "Socket of the daemon (else $CLEAT_SOCKET, else " CLEAT_DOOR_SOCKET ")" },
+	  SOCKET,
+	  false },
+	{ { "config", "FILE", "Table of drivers (else $CLEAT_DRIVERS, else " CLEAT_DOOR_DRIVERS_FILE ")" },
+	  CONFIG,
+	  false },
+	{ { "timeout", "SECONDS", "Give up after that long (default 110)" }, TIMEOUT, false },
+	{ { "help", NULL, "Show this help" }, HELP, true },
+	{ { "version", NULL, "Show the version" }, VERSION, true },
 };
+
+const struct dvdcli_word dvdcli_commands[] = {
+	{ "create", NULL, "Create a volume; one that exists is left as it is" },
+	{ "remove", NULL, "Delete a volume" },
+	{ "mount", NULL, "Mount a volume, which is created if it does not exist, and print its path" },
+	{ "unmount", NULL, "Unmount a volume, however often it was mounted" },
+	{ "path", NULL, "Print the path of a mounted volume" },
+	{ "get", NULL, "Print the name of a volume that exists" },
+	{ "list", NULL, "Print the names of a driver's volumes" },
+	{ "version", NULL, "Print the version" },
+	{ NULL, NULL, NULL },
+};
+
+const struct dvdcli_word *dvdcli_flag_at(size_t i)
+{
+	return i < CLEAT_COUNT(rows) ? &rows[i].word : NULL;
+}
 
 void dvdcli_help(void)
 {
+	const struct dvdcli_word *w;
 	char form[64];
 
 	printf("Usage: dvdcli COMMAND [FLAG...]\n\n"
 	       "Volumes by the name of a Docker volume driver, with the command line that Mesos's isolator\n"
 	       "docker/volume and mesos-module-dvdi use. cleat(1) is the command for everything else.\n\n"
-	       "Commands:\n"
-	       "  create   Create a volume; one that exists is left as it is\n"
-	       "  remove   Delete a volume\n"
-	       "  mount    Mount a volume, which is created if it does not exist, and print its path\n"
-	       "  unmount  Unmount a volume, however often it was mounted\n"
-	       "  path     Print the path of a mounted volume\n"
-	       "  get      Print the name of a volume that exists\n"
-	       "  list     Print the names of a driver's volumes\n"
-	       "  version  Print the version\n\n"
-	       "Flags, before or after the command:\n");
-	for (size_t i = 0; i < CLEAT_COUNT(rows); i++) {
-		snprintf(form, sizeof(form), "--%s%s%s", rows[i].name, rows[i].value ? "=" : "",
-			 rows[i].value ? rows[i].value : "");
-		printf("  %-28s  %s\n", form, rows[i].text);
+	       "Commands:\n");
+	for (w = dvdcli_commands; w->name; w++)
+		printf("  %-8s %s\n", w->name, w->text);
+	printf("\nFlags, before or after the command:\n");
+	for (size_t i = 0; (w = dvdcli_flag_at(i)); i++) {
+		snprintf(form, sizeof(form), "--%s%s%s", w->name, w->value ? "=" : "",
+			 w->value ? w->value : "");
+		printf("  %-28s  %s\n", form, w->text);
 	}
 }
 
@@ -156,11 +171,11 @@ static enum cleat_code take_flag(struct dvdcli *c, const struct flag_row *row, c
 	case TIMEOUT:
 		return take_timeout(c, value, err);
 	case EXPLICIT_CREATE:
-		return take_bool(row->name, value, &c->explicit_create, err);
+		return take_bool(row->word.name, value, &c->explicit_create, err);
 	case HELP:
-		return take_bool(row->name, value, &c->help, err);
+		return take_bool(row->word.name, value, &c->help, err);
 	case VERSION:
-		return take_bool(row->name, value, &c->version, err);
+		return take_bool(row->word.name, value, &c->version, err);
 	}
 	return CLEAT_OK;
 }
@@ -170,7 +185,7 @@ static enum cleat_code take_flag(struct dvdcli *c, const struct flag_row *row, c
 static const struct flag_row *find_row(const char *name, size_t n)
 {
 	for (size_t i = 0; i < CLEAT_COUNT(rows); i++)
-		if (strncasecmp(rows[i].name, name, n) == 0 && rows[i].name[n] == '\0')
+		if (strncasecmp(rows[i].word.name, name, n) == 0 && rows[i].word.name[n] == '\0')
 			return &rows[i];
 	return NULL;
 }
@@ -189,7 +204,7 @@ static enum cleat_code take_long(struct dvdcli *c, int argc, char **argv, int *a
 	if (!value && !row->is_bool) {
 		if (*at + 1 >= argc)
 			return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "flag '--%s' needs a value",
-					       row->name);
+					       row->word.name);
 		value = argv[++*at];
 	}
 	return take_flag(c, row, value, err);

@@ -158,24 +158,51 @@ static void take_host_path(struct reader *r, const struct cleatd_yaml *n, char *
 		bad(r, n, "must be an absolute path that has %n, the volume's name, in it");
 }
 
+const struct cleat_door_driver_key cleat_door_driver_keys[] = {
+	{ "pool", "The pool that the driver's volumes are in. Default: the pool of the driver's name if "
+		  "there is one, else "
+		  "the default pool." },
+	{ "options", "A mapping from names of options, in any case, to parameters of a volume; 'size' is the "
+		     "size, 'source' the "
+		     "volume or snapshot to begin with, and '' ignores the option." },
+	{ "params", "A mapping: parameters of new volumes unless an option says otherwise." },
+	{ "size", "The size of new volumes without an option for it. Default: the backend's own." },
+	{ "size_unit", "What one is in a size without unit. Default: GiB." },
+	{ "create", "Whether volumes that do not exist are created: true (the default) or false." },
+	{ "host_path", "For containers that name no path of their own: the path of the host at which they "
+		       "find the volume. "
+		       "Absolute; %n is the volume's name and must be there, %p its pool." },
+	{ NULL, NULL },
+};
+
+static void take_known_key(struct reader *r, const struct cleatd_yaml *n, const char *name,
+			   struct cleat_door_driver *d)
+{
+	if (strcmp(name, "pool") == 0)
+		take_text(r, n, NAME_MAX_BYTES, &d->pool);
+	else if (strcmp(name, "options") == 0)
+		take_pairs(r, n, true, &d->options);
+	else if (strcmp(name, "params") == 0)
+		take_pairs(r, n, false, &d->params);
+	else if (strcmp(name, "size") == 0)
+		take_size(r, n, 0, &d->size_bytes);
+	else if (strcmp(name, "size_unit") == 0)
+		take_size(r, n, 1, &d->size_unit_bytes);
+	else if (strcmp(name, "create") == 0)
+		take_bool(r, n, &d->create);
+	else
+		take_host_path(r, n, &d->host_path);
+}
+
 static void take_key(struct reader *r, const struct cleatd_yaml *n, struct cleat_door_driver *d)
 {
-	if (strcmp(n->key, "pool") == 0)
-		take_text(r, n, NAME_MAX_BYTES, &d->pool);
-	else if (strcmp(n->key, "options") == 0)
-		take_pairs(r, n, true, &d->options);
-	else if (strcmp(n->key, "params") == 0)
-		take_pairs(r, n, false, &d->params);
-	else if (strcmp(n->key, "size") == 0)
-		take_size(r, n, 0, &d->size_bytes);
-	else if (strcmp(n->key, "size_unit") == 0)
-		take_size(r, n, 1, &d->size_unit_bytes);
-	else if (strcmp(n->key, "create") == 0)
-		take_bool(r, n, &d->create);
-	else if (strcmp(n->key, "host_path") == 0)
-		take_host_path(r, n, &d->host_path);
-	else
-		bad(r, n, "is unknown: pool, options, params, size, size_unit, create, host_path");
+	for (const struct cleat_door_driver_key *k = cleat_door_driver_keys; k->name; k++) {
+		if (strcmp(k->name, n->key) != 0)
+			continue;
+		take_known_key(r, n, k->name, d);
+		return;
+	}
+	bad(r, n, "is unknown: see drivers.conf(5)");
 }
 
 static void take_driver(struct reader *r, const struct cleatd_yaml *n)

@@ -57,6 +57,12 @@ enum cleat_code cleat_door_drivers_parse(struct cleat_door_drivers *t, const cha
 void cleat_door_drivers_done(struct cleat_door_drivers *t);
 #define cleat_autodrivers __attribute__((cleanup(cleat_door_drivers_done)))
 
+/* What an entry may hold, for people; ends with a NULL name. */
+struct cleat_door_driver_key {
+	const char *name, *text;
+};
+extern const struct cleat_door_driver_key cleat_door_driver_keys[];
+
 /* The entry of that name, or one that says nothing.  Borrowed. */
 const struct cleat_door_driver *cleat_door_driver_find(const struct cleat_door_drivers *t, const char *name);
 

@@ -26,13 +26,11 @@ enum kind {
 };
 
 struct option {
-	const char *name;
-	const char *value; /* NULL: takes none */
+	struct helper_word word;
 	unsigned where;
 	enum kind kind;
 	size_t offset; /* in struct helper_args, or in the volume's own for those that come after --volume */
 	enum cleat_code (*take)(struct helper_args *a, const char *value, struct cleat_error *err);
-	const char *text;
 };
 
 static struct helper_volume *last_volume(struct helper_args *a)
@@ -136,71 +134,105 @@ static enum cleat_code take_keep(struct helper_args *a, const char *value, struc
 #define ONE(field) offsetof(struct helper_volume, field)
 
 static const struct option options[] = {
-	{ "socket", "PATH", BEFORE, TEXT, ALL(socket), NULL,
-	  "The daemon's socket (default " CLEAT_MESOS_DEFAULT_SOCKET ")" },
-	{ "config", "FILE", BEFORE, TEXT, ALL(config), NULL,
-	  "Table of drivers (default " CLEAT_MESOS_DEFAULT_CONFIG ")" },
-	{ "root", "DIR", BEFORE, OWN, 0, take_root,
-	  "Where volumes are mounted (default " CLEAT_MESOS_DEFAULT_ROOT ")" },
-	{ "timeout", "SECONDS", BEFORE, OWN, 0, take_timeout, "End within that time (default 120)" },
-	{ "help", NULL, BEFORE, FLAG, ALL(help), NULL, "Show this help" },
-	{ "version", NULL, BEFORE, FLAG, ALL(version), NULL, "Show the version" },
-	{ "owner", "TEXT", PUBLISH, TEXT, ALL(owner), NULL, "publish: who holds the claims, for people" },
-	{ "scope", "SCOPE", PUBLISH, TEXT, ALL(scope), NULL, "publish: scope of the volumes' names" },
-	{ "volume", "NAME", PUBLISH, OWN, 0, take_volume,
-	  "publish: a volume; the options after it are its own" },
-	{ "driver", "DRIVER", VOLUME, TEXT, ONE(driver), NULL,
-	  "Docker volume driver: the table gives pool and words" },
-	{ "pool", "POOL", VOLUME, TEXT, ONE(pool), NULL, "Pool (default: the default one)" },
-	{ "opt", "KEY=VALUE", VOLUME, OWN, 0, take_opt, "Option in the driver's words, or parameter" },
-	{ "size", "SIZE", VOLUME, OWN, 0, take_size, "Size of a new volume: 10GiB, 500M, or bytes" },
-	{ "fs", "FS", VOLUME, TEXT, ONE(fs), NULL, "File system of a new volume" },
-	{ "mode", "MODE", VOLUME, OWN, 0, take_mode, "rw (default), ro, or an access mode" },
-	{ "no-create", NULL, VOLUME, FLAG, ONE(no_create), NULL, "The volume must exist" },
-	{ "user", "NAME", VOLUME, TEXT, ONE(user), NULL, "Owner of a new volume" },
-	{ "require", "DIR", VOLUME, OWN, 0, take_require, "A directory of the host that must exist" },
-	{ "host", NULL, VOLUME, FLAG, ONE(host), NULL, "Show it at a path of the host as well" },
-	{ "keep", "KEY", RECOVER, OWN, 0, take_keep, "recover: a container that lives; repeatable" },
-	{ "modules", "FILE", CHECK, TEXT, ALL(modules), NULL,
-	  "check: the agent's --modules (default: of the running agent)" },
-	{ "isolation", "TEXT", CHECK, TEXT, ALL(isolation), NULL,
-	  "check: the agent's --isolation (default: likewise)" },
+	{ { "socket", "PATH", "The daemon's socket (default " CLEAT_MESOS_DEFAULT_SOCKET ")" },
+	  BEFORE,
+	  TEXT,
+	  ALL(socket),
+	  NULL },
+	{ { "config", "FILE", "Table of drivers (default " CLEAT_MESOS_DEFAULT_CONFIG ")" },
+	  BEFORE,
+	  TEXT,
+	  ALL(config),
+	  NULL },
+	{ { "root", "DIR", "Where volumes are mounted (default " CLEAT_MESOS_DEFAULT_ROOT ")" },
+	  BEFORE,
+	  OWN,
+	  0,
+	  take_root },
+	{ { "timeout", "SECONDS", "End within that time (default 120)" }, BEFORE, OWN, 0, take_timeout },
+	{ { "help", NULL, "Show this help" }, BEFORE, FLAG, ALL(help), NULL },
+	{ { "version", NULL, "Show the version" }, BEFORE, FLAG, ALL(version), NULL },
+	{ { "owner", "TEXT", "publish: who holds the claims, for people" }, PUBLISH, TEXT, ALL(owner), NULL },
+	{ { "scope", "SCOPE", "publish: scope of the volumes' names" }, PUBLISH, TEXT, ALL(scope), NULL },
+	{ { "volume", "NAME", "publish: a volume; the options after it are its own" },
+	  PUBLISH,
+	  OWN,
+	  0,
+	  take_volume },
+	{ { "driver", "DRIVER", "Docker volume driver: the table gives pool and words" },
+	  VOLUME,
+	  TEXT,
+	  ONE(driver),
+	  NULL },
+	{ { "pool", "POOL", "Pool (default: the default one)" }, VOLUME, TEXT, ONE(pool), NULL },
+	{ { "opt", "KEY=VALUE", "Option in the driver's words, or parameter" }, VOLUME, OWN, 0, take_opt },
+	{ { "size", "SIZE", "Size of a new volume: 10GiB, 500M, or bytes" }, VOLUME, OWN, 0, take_size },
+	{ { "fs", "FS", "File system of a new volume" }, VOLUME, TEXT, ONE(fs), NULL },
+	{ { "mode", "MODE", "rw (default), ro, or an access mode" }, VOLUME, OWN, 0, take_mode },
+	{ { "no-create", NULL, "The volume must exist" }, VOLUME, FLAG, ONE(no_create), NULL },
+	{ { "user", "NAME", "Owner of a new volume" }, VOLUME, TEXT, ONE(user), NULL },
+	{ { "require", "DIR", "A directory of the host that must exist" }, VOLUME, OWN, 0, take_require },
+	{ { "host", NULL, "Show it at a path of the host as well" }, VOLUME, FLAG, ONE(host), NULL },
+	{ { "keep", "KEY", "recover: a container that lives; repeatable" }, RECOVER, OWN, 0, take_keep },
+	{ { "modules", "FILE", "check: the agent's --modules (default: of the running agent)" },
+	  CHECK,
+	  TEXT,
+	  ALL(modules),
+	  NULL },
+	{ { "isolation", "TEXT", "check: the agent's --isolation (default: likewise)" },
+	  CHECK,
+	  TEXT,
+	  ALL(isolation),
+	  NULL },
 };
 
 /* ---- the verbs ---- */
 
 struct verb {
-	const char *name;
+	struct helper_word word;
 	unsigned words; /* KEY, PID */
 	unsigned where;
-	const char *args, *text;
 };
 
 static const struct verb verbs[] = {
-	{ "publish", 1, PUBLISH, "KEY --owner TEXT --volume NAME...",
-	  "Make all volumes of a container visible" },
-	{ "witness", 2, 0, "KEY PID", "Tie the container's claims to a process" },
-	{ "release", 1, 0, "KEY", "Release everything of a container" },
-	{ "recover", 0, RECOVER, "[--keep KEY]...", "Release everything of all other containers" },
-	{ "check", 0, CHECK, "[--modules FILE] [--isolation TEXT]",
-	  "Tell what is wrong with this agent's setup" },
+	{ { "publish", "KEY --owner TEXT --volume NAME...",
+	    "Make all volumes of a container visible, or none" },
+	  1,
+	  PUBLISH },
+	{ { "witness", "KEY PID", "Tie the container's claims to a process" }, 2, 0 },
+	{ { "release", "KEY", "Release everything of a container" }, 1, 0 },
+	{ { "recover", "[--keep KEY]...", "Release everything of all other containers" }, 0, RECOVER },
+	{ { "check", "[--modules FILE] [--isolation TEXT]", "Tell what is wrong with this machine's setup" },
+	  0,
+	  CHECK },
 };
+
+const struct helper_word *helper_verb_at(size_t i)
+{
+	return i < CLEAT_COUNT(verbs) ? &verbs[i].word : NULL;
+}
+
+const struct helper_word *helper_option_at(size_t i)
+{
+	return i < CLEAT_COUNT(options) ? &options[i].word : NULL;
+}
 
 void helper_help(void)
 {
+	const struct helper_word *w;
 	char form[64];
 
 	printf("Usage: cleat-mesos [OPTION...] VERB ...\n\n"
 	       "The volume daemon's client for the isolator module of Mesos, which runs it for every call; "
 	       "the\n"
 	       "verb `check` is for people.\n\nVerbs:\n");
-	for (size_t i = 0; i < CLEAT_COUNT(verbs); i++)
-		printf("  %-8s %-36s %s\n", verbs[i].name, verbs[i].args, verbs[i].text);
+	for (size_t i = 0; (w = helper_verb_at(i)); i++)
+		printf("  %-8s %-36s %s\n", w->name, w->value, w->text);
 	printf("\nOptions; those of a volume come after its --volume:\n");
-	for (size_t i = 0; i < CLEAT_COUNT(options); i++) {
-		snprintf(form, sizeof(form), "--%s%s%s", options[i].name, options[i].value ? " " : "",
-			 options[i].value ? options[i].value : "");
-		printf("  %-20s %s\n", form, options[i].text);
+	for (size_t i = 0; (w = helper_option_at(i)); i++) {
+		snprintf(form, sizeof(form), "--%s%s%s", w->name, w->value ? " " : "",
+			 w->value ? w->value : "");
+		printf("  %-20s %s\n", form, w->text);
 	}
 }
 
@@ -224,7 +256,7 @@ static unsigned where_now(const struct helper_args *a, const struct verb *verb)
 static const struct option *find_option(const char *name, size_t n)
 {
 	for (size_t i = 0; i < CLEAT_COUNT(options); i++)
-		if (strncmp(options[i].name, name, n) == 0 && options[i].name[n] == '\0')
+		if (strncmp(options[i].word.name, name, n) == 0 && options[i].word.name[n] == '\0')
 			return &options[i];
 	return NULL;
 }
@@ -255,10 +287,12 @@ static enum cleat_code take_option(struct helper_args *a, const struct verb *ver
 	if (!o || !(o->where & where_now(a, verb)))
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "option '--%.*s' is %s", (int)n, name,
 				       o ? "out of place" : "unknown");
-	if (o->value && !value && ++*at >= argc)
-		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "option '--%s' needs a value", o->name);
-	if (!o->value && value)
-		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "option '--%s' takes no value", o->name);
+	if (o->word.value && !value && ++*at >= argc)
+		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "option '--%s' needs a value",
+				       o->word.name);
+	if (!o->word.value && value)
+		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "option '--%s' takes no value",
+				       o->word.name);
 	return put(a, o, value ? value : argv[*at], err);
 }
 
@@ -266,7 +300,7 @@ static enum cleat_code take_verb(struct helper_args *a, const char *word, const 
 				 struct cleat_error *err)
 {
 	for (size_t i = 0; i < CLEAT_COUNT(verbs); i++)
-		if (strcmp(verbs[i].name, word) == 0)
+		if (strcmp(verbs[i].word.name, word) == 0)
 			*out = &verbs[i];
 	if (!*out)
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "unknown verb '%s'", word);
@@ -297,8 +331,8 @@ static enum cleat_code check_whole(const struct helper_args *a, const struct ver
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
 				       "a verb is missing: see cleat-mesos --help");
 	if ((verb->words >= 1 && !a->key) || (verb->words >= 2 && !a->pid))
-		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "%s: a word is missing: %s", verb->name,
-				       verb->args);
+		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "%s: a word is missing: %s",
+				       verb->word.name, verb->word.value);
 	if (verb->where == PUBLISH && (!a->owner || a->volume_count == 0))
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
 				       "publish: --owner or --volume is missing");

@@ -46,6 +46,13 @@ enum cleat_code helper_args_parse(struct helper_args *a, int argc, char **argv,
 				  struct cleat_error *err) CLEAT_MUST_CHECK;
 void helper_args_done(struct helper_args *a);
 void helper_help(void);
+/* A verb or an option as the help and the manual show it. */
+struct helper_word {
+	const char *name, *value; /* value: what follows it; NULL: nothing */
+	const char *text;	  /* one sentence without a full stop */
+};
+const struct helper_word *helper_verb_at(size_t i);   /* NULL past the end */
+const struct helper_word *helper_option_at(size_t i); /* likewise */
 /* Whether it is a container's key as the contract has it. */
 bool helper_is_key(const char *key);
 
