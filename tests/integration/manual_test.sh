@@ -1,11 +1,13 @@
 #!/bin/bash
-# The manual pages: no warning from man, and nothing left out that the programs take.
+# The manual pages: no warning from man, and nothing left out that the programs take; the tables in guides are those of the code.
 #
-#   manual_test.sh CLEAT CLEATD FOLDER-WITH-PAGES
+#   manual_test.sh CLEAT CLEATD NOMAD-DRIVER-CLEAT FOLDER-WITH-PAGES SOURCE-TREE
 set -euo pipefail
 cleat=$1
 cleatd=$2
-pages=$3
+driver=$3
+pages=$4
+tree=$5
 bad=0
 
 complain() {
@@ -17,7 +19,7 @@ command -v man >/dev/null || { echo "skipped: man is not installed"; exit 77; }
 # In one column, plain, and without paging; the text is only looked at for words.
 text_of() { MANWIDTH=500 LC_ALL=C.UTF-8 man -P cat -l "$1" 2>/dev/null | col -bx; }
 
-for page in cleat.1 cleatd.8 cleatd.conf.5; do
+for page in cleat.1 cleatd.8 cleatd.conf.5 nomad-driver-cleat.8; do
 	warnings=$(MANWIDTH=80 LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z "$pages/$page" 2>&1 >/dev/null) || complain "$page: man fails"
 	[ -z "$warnings" ] || complain "$page: $warnings"
 	[ "$(text_of "$pages/$page" | wc -l)" -gt 40 ] || complain "$page: is too short to be true"
@@ -61,4 +63,16 @@ text_of "$pages/cleatd.conf.5" >"$manual"
 for key in $("$cleatd" --help-config | sed -n 's/^  \([a-z][a-z_.]*\) .*/\1/p') uid mode ext4.inode_size xfs.log_size noatime; do
 	grep -qE "^ +$key( |$)" "$manual" || complain "cleatd.conf.5 lacks $key"
 done
+
+text_of "$pages/nomad-driver-cleat.8" >"$manual"
+for option in $("$driver" --help | grep -oE -- '^ +(-., )?--[a-z-]+' | grep -oE -- '--[a-z-]+'); do
+	grep -q -- "$option" "$manual" || complain "nomad-driver-cleat.8 lacks $option"
+done
+keys=$("$driver" --help-config | sed -n 's/^  \([a-z][a-z_.]*\) .*/\1/p')
+[ "$(wc -w <<<"$keys")" -ge 30 ] || complain "nomad-driver-cleat --help-config lists only $keys"
+for key in $keys; do
+	grep -qE "^ +${key#volume.}( |$)" "$manual" || complain "nomad-driver-cleat.8 lacks $key"
+done
+"$tree/docs/tables.sh" "$pages/cleat_driver_manual" "$tree/docs/nomad.md" | diff "$tree/docs/nomad.md" - ||
+	complain "docs/nomad.md: the tables are not those of the code; see docs/tables.sh"
 exit "$bad"
