@@ -27,6 +27,10 @@ import (
 	"github.com/hashicorp/nomad/plugins/shared/hclspec"
 	"github.com/shoenig/test/must"
 	"github.com/zclconf/go-cty/cty/msgpack"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 func build(t *testing.T) string {
@@ -35,8 +39,8 @@ func build(t *testing.T) string {
 	return dir
 }
 
-// startPlugin does what Nomad's plugin loader and driver manager do; with TLS on the socket when asked for.
-func startPlugin(t *testing.T, autoTLS bool) drivers.DriverPlugin {
+// startClient does what Nomad's plugin loader and driver manager do; with TLS on the socket when asked for.
+func startClient(t *testing.T, autoTLS bool) plugin.ClientProtocol {
 	logger := hclog.New(&hclog.LoggerOptions{Name: "plugin", Level: hclog.Info})
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: base.Handshake,
@@ -53,7 +57,11 @@ func startPlugin(t *testing.T, autoTLS bool) drivers.DriverPlugin {
 	protocol, err := client.Client()
 	must.NoError(t, err)
 	must.NoError(t, protocol.Ping())
-	raw, err := protocol.Dispense(base.PluginTypeDriver)
+	return protocol
+}
+
+func startPlugin(t *testing.T, autoTLS bool) drivers.DriverPlugin {
+	raw, err := startClient(t, autoTLS).Dispense(base.PluginTypeDriver)
 	must.NoError(t, err)
 	return raw.(drivers.DriverPlugin)
 }
@@ -274,6 +282,62 @@ func TestNetworkNamespace(t *testing.T) {
 	must.NoError(t, err)
 	must.StrContains(t, string(result.Stdout), "inside:")
 	must.StrContains(t, string(result.Stdout), "10.9.8.7 somewhere")
+}
+
+// Mode "none": a namespace that the agent has made, or one of the task's own.
+func TestNoNetwork(t *testing.T) {
+	name := "cleat-" + uuid.Short()
+	must.NoError(t, exec.Command("ip", "netns", "add", name).Run())
+	t.Cleanup(func() { exec.Command("ip", "netns", "delete", name).Run() })
+	for kind, path := range map[string]string{"given": "/run/netns/" + name, "own": ""} {
+		t.Run(kind, func(t *testing.T) {
+			h, d := newHarness(t)
+			task := newTask(t, d, sleeper)
+			task.NetworkIsolation = &drivers.NetworkIsolationSpec{Mode: drivers.NetIsolationModeNone, Path: path}
+			start(t, h, d, task)
+			result, err := d.ExecTask(task.ID, []string{"/bin/sh", "-c", "cat /proc/net/dev | grep : | grep -vc lo:"}, 10*time.Second)
+			must.NoError(t, err)
+			must.Eq(t, "0\n", string(result.Stdout))
+		})
+	}
+}
+
+func TestDevices(t *testing.T) {
+	h, d := newHarness(t)
+	task := newTask(t, d, sleeper)
+	task.Devices = []*drivers.DeviceConfig{
+		{HostPath: "/dev/zero", TaskPath: "/dev/nothing", Permissions: "rw"},
+		{HostPath: "/dev/loop-control", TaskPath: "/dev/deep/down/read", Permissions: "r"},
+	}
+	start(t, h, d, task)
+	run := func(script string) *drivers.ExecTaskResult {
+		result, err := d.ExecTask(task.ID, []string{"/bin/sh", "-c", script}, 10*time.Second)
+		must.NoError(t, err)
+		return result
+	}
+	must.Eq(t, "4\n", string(run("head -c 4 /dev/nothing | wc -c; echo x > /dev/nothing").Stdout))
+	must.Eq(t, 0, run("true < /dev/deep/down/read").ExitResult.ExitCode)
+	must.StrContains(t, string(run("true > /dev/deep/down/read").Stderr), "Operation not permitted", must.Sprint("the job says: read"))
+	must.StrContains(t, string(run("mknod /dev/kmsg c 1 11; true < /dev/kmsg").Stderr), "Operation not permitted", must.Sprint("no other device"))
+	must.Eq(t, "", string(run("ls /dev | grep loop").Stdout))
+}
+
+// What newer hosts ask for: methods, with a meaning or not, and fields that nobody knows.
+func TestNewerHosts(t *testing.T) {
+	connection := startClient(t, false).(*plugin.GRPCClient).Conn
+	driver := "/hashicorp.nomad.plugins.drivers.proto.Driver/"
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	strange := &emptypb.Empty{}
+	strange.ProtoReflect().SetUnknown(protowire.AppendString(protowire.AppendTag(nil, 1000, protowire.BytesType), "from the future"))
+	for _, method := range []string{"Init", "Capabilities", "Shutdown"} {
+		must.NoError(t, connection.Invoke(ctx, driver+method, strange, &emptypb.Empty{}), must.Sprint(method))
+	}
+	must.Eq(t, codes.Unimplemented, status.Code(connection.Invoke(ctx, driver+"Levitate", strange, &emptypb.Empty{})))
+	// Whatever is asked before SetConfig, the plugin is not "gone".
+	for _, method := range []string{"StartTask", "RecoverTask", "WaitTask", "StopTask", "DestroyTask", "InspectTask", "SignalTask", "ExecTask"} {
+		must.Eq(t, codes.FailedPrecondition, status.Code(connection.Invoke(ctx, driver+method, strange, &emptypb.Empty{})), must.Sprint(method))
+	}
 }
 
 func TestBadCommandIsFinal(t *testing.T) {
