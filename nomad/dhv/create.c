@@ -136,13 +136,15 @@ static enum cleat_code mount_again(struct work *w, struct cleat_error *err)
 	return CLEAT_OK;
 }
 
-static enum cleat_code grow(struct work *w, uint64_t max_bytes, struct cleat_error *err)
+/* Nomad itself refuses a capacity_max below what the volume has; one that was grown by hand since is as good.
+ */
+static enum cleat_code grow(struct work *w, struct cleat_error *err)
 {
 	bool at_next_stage = false;
 
-	if (w->r->min_bytes <= w->v.bytes && (max_bytes == 0 || w->v.bytes <= max_bytes))
+	if (w->r->min_bytes <= w->v.bytes)
 		return CLEAT_OK;
-	if (dhv_volume_expand(&w->daemon, &w->v, w->r->min_bytes, max_bytes, &at_next_stage, err))
+	if (dhv_volume_expand(&w->daemon, &w->v, w->r->min_bytes, w->r->max_bytes, &at_next_stage, err))
 		return err->code;
 	return at_next_stage && w->v.claim_count ? mount_again(w, err) : CLEAT_OK;
 }
@@ -150,7 +152,7 @@ static enum cleat_code grow(struct work *w, uint64_t max_bytes, struct cleat_err
 /* Handed out before: as the request says, or as it was. */
 static enum cleat_code have_again(struct work *w, struct cleat_error *err)
 {
-	enum cleat_code code = dhv_volume_get(&w->daemon, w->rec.volume, w->rec.scope, &w->v, err);
+	enum cleat_code code = dhv_volume_find(&w->daemon, w->r, w->rec.volume, w->rec.scope, &w->v, err);
 
 	if (code == CLEAT_NOT_FOUND)
 		return cleat_error_set(
@@ -162,18 +164,24 @@ static enum cleat_code have_again(struct work *w, struct cleat_error *err)
 		return err->code;
 	if (apply_params(w, err))
 		return err->code;
-	return grow(w, 0, err);
+	return grow(w, err);
 }
 
 /* ---- a volume that was there before Nomad ---- */
 
-static enum cleat_code check_free(struct work *w, struct cleat_error *err)
+static enum cleat_code check_free(const struct work *w, struct cleat_error *err)
 {
-	if (!*w->v.owner || strcmp(w->v.owner, w->r->id) == 0 || w->v.claim_count == 0)
-		return CLEAT_OK;
-	return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
-			       "parameter 'volume': value '%.100s': it is in use by Nomad's volume %s",
-			       w->wish.volume, w->v.owner);
+	if (*w->v.owner && w->v.claim_count)
+		return cleat_error_set(
+			err, CLEAT_FAILED_PRECONDITION,
+			"parameter 'volume': value '%.100s': it is in use by Nomad's volume %s",
+			w->wish.volume, w->v.owner);
+	if (w->r->max_bytes && w->v.bytes > w->r->max_bytes)
+		return cleat_error_set(
+			err, CLEAT_OUT_OF_RANGE,
+			"parameter 'volume': value '%.100s': it has %llu bytes, more than capacity_max, %llu",
+			w->wish.volume, (unsigned long long)w->v.bytes, (unsigned long long)w->r->max_bytes);
+	return CLEAT_OK;
 }
 
 static enum cleat_code put_labels(struct work *w, bool taken, struct cleat_error *err)
@@ -211,7 +219,7 @@ static enum cleat_code take_existing(struct work *w, struct cleat_error *err)
 	if (dhv_volume_get(&w->daemon, ref, w->r->namespace, &w->v, err))
 		return cleat_error_wrap(err, "parameter 'volume'");
 	const bool mine = strcmp(w->v.owner, w->r->id) == 0;
-	if (check_free(w, err) || apply_params(w, err) || grow(w, mine ? 0 : w->r->max_bytes, err))
+	if ((!mine && check_free(w, err)) || apply_params(w, err) || grow(w, err))
 		return err->code;
 	return mine ? CLEAT_OK : put_labels(w, true, err);
 }
@@ -321,14 +329,14 @@ static enum cleat_code have(struct work *w, struct cleat_error *err)
 {
 	if (w->wish.volume)
 		return take_existing(w, err);
-	enum cleat_code code = dhv_volume_find(&w->daemon, w->r, &w->v, err);
+	enum cleat_code code = dhv_volume_find_label(&w->daemon, w->r, &w->v, err);
 	if (code == CLEAT_NOT_FOUND) {
 		forget_error(err);
 		return make(w, err);
 	}
 	if (code || apply_params(w, err))
 		return err->code;
-	return grow(w, 0, err);
+	return grow(w, err);
 }
 
 /* ---- all of it ---- */

@@ -68,8 +68,7 @@ static bool may_pass(const struct dhv_daemon *d, enum cleat_code code)
 	       (code == CLEAT_RESOURCE_EXHAUSTED && d->needs_no_space);
 }
 
-/* Waits a little; false when there is no time left for another try. */
-static bool wait_a_little(const struct dhv_daemon *d)
+bool dhv_daemon_wait(const struct dhv_daemon *d)
 {
 	const struct timespec a_little = { .tv_nsec = AGAIN_MS * 1000000L };
 
@@ -98,7 +97,7 @@ enum cleat_code dhv_daemon_call(struct dhv_daemon *d, const char *method, const 
 	do {
 		if (once(d, method, in, out, err) == CLEAT_OK)
 			return CLEAT_OK;
-	} while (may_pass(d, err->code) && wait_a_little(d));
+	} while (may_pass(d, err->code) && dhv_daemon_wait(d));
 	explain(d, err);
 	return err->code;
 }

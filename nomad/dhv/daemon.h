@@ -27,5 +27,7 @@ void dhv_daemon_close(struct dhv_daemon *d);
 /* One call of cleat.v1.Volumes, all of which may be repeated; *out belongs to the caller: cleat_autopb. */
 enum cleat_code dhv_daemon_call(struct dhv_daemon *d, const char *method, const ProtobufCMessage *in,
 				void *out, struct cleat_error *err) CLEAT_MUST_CHECK;
+/* Waits a little for things to become better; false when there is no time left for another try. */
+bool dhv_daemon_wait(const struct dhv_daemon *d);
 
 #endif

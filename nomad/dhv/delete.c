@@ -19,7 +19,6 @@ struct work {
 	struct dhv_wish wish;
 	struct dhv_daemon daemon;
 	struct dhv_record rec;
-	bool known; /* rec is there */
 	struct dhv_volume v;
 };
 
@@ -31,22 +30,13 @@ static void work_done(struct work *w)
 	dhv_volume_done(&w->v);
 }
 
-/* By the record, else by the label.  NOT_FOUND is certain: it is in none of the pools, and all could be seen.
- */
+/* By the record, else by the label. */
 static enum cleat_code find(struct work *w, struct cleat_error *err)
 {
 	struct cleat_error ignored = CLEAT_ERROR_INIT;
+	const bool known = dhv_record_load(w->r, &w->rec, &ignored) == CLEAT_OK;
 
-	w->known = dhv_record_load(w->r, &w->rec, &ignored) == CLEAT_OK;
-	if (w->known)
-		return dhv_volume_get(&w->daemon, w->rec.volume, w->rec.scope, &w->v, err);
-	if (dhv_volume_find(&w->daemon, w->r, &w->v, err) == CLEAT_NOT_FOUND) {
-		struct cleat_error unseen = CLEAT_ERROR_INIT;
-
-		if (dhv_all_pools_seen(&w->daemon, &unseen))
-			*err = unseen;
-	}
-	return err->code;
+	return dhv_volume_find(&w->daemon, w->r, known ? w->rec.volume : NULL, w->rec.scope, &w->v, err);
 }
 
 /* Whether the data goes: as the specification says, else what was made here goes and what was there before
@@ -97,22 +87,23 @@ static enum cleat_code destroy(struct work *w, struct cleat_error *err)
 	return err->code;
 }
 
+static enum cleat_code release(struct work *w, struct cleat_error *err)
+{
+	if (strcmp(w->v.owner, w->r->id) == 0)
+		return keeps(w) ? let_go(w, err) : destroy(w, err);
+	dhv_warn(w->c, "volume '%s' of Cleat belongs to %s%s now: it is left alone", w->v.id,
+		 *w->v.owner ? "Nomad's volume " : "no volume of Nomad", w->v.owner);
+	return CLEAT_OK;
+}
+
 static enum cleat_code serve(struct work *w, struct cleat_error *err)
 {
-	enum cleat_code code = find(w, err);
-
-	if (code == CLEAT_NOT_FOUND) {
+	if (find(w, err) == CLEAT_OK)
+		(void)!release(w, err);
+	if (err->code ==
+	    CLEAT_NOT_FOUND) /* now, or since it was found: the same call may come twice at once */
 		*err = (struct cleat_error)CLEAT_ERROR_INIT;
-		return CLEAT_OK;
-	}
-	if (code)
-		return code;
-	if (strcmp(w->v.owner, w->r->id) != 0) {
-		dhv_warn(w->c, "volume '%s' of Cleat belongs to %s%s now: it is left alone", w->v.id,
-			 *w->v.owner ? "Nomad's volume " : "no volume of Nomad", w->v.owner);
-		return CLEAT_OK;
-	}
-	return keeps(w) ? let_go(w, err) : destroy(w, err);
+	return err->code;
 }
 
 enum cleat_code dhv_delete(struct dhv_context *c, struct cleat_error *err)

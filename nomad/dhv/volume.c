@@ -141,8 +141,8 @@ static enum cleat_code find_in_page(struct dhv_daemon *d, Cleat__V1__ListVolumes
 
 /* out->id stays "" when there is none.  Without a namespace (an agent that deletes what it could not note
  * down) all are looked through. */
-enum cleat_code dhv_volume_find(struct dhv_daemon *d, const struct dhv_request *r, struct dhv_volume *out,
-				struct cleat_error *err)
+enum cleat_code dhv_volume_find_label(struct dhv_daemon *d, const struct dhv_request *r,
+				      struct dhv_volume *out, struct cleat_error *err)
 {
 	Cleat__V1__ListVolumesRequest in = CLEAT__V1__LIST_VOLUMES_REQUEST__INIT;
 	cleat_autofree char *token = NULL;
@@ -163,6 +163,51 @@ enum cleat_code dhv_volume_find(struct dhv_daemon *d, const struct dhv_request *
 	return CLEAT_OK;
 }
 
+/* An id begins with the stored name of its pool. */
+static bool is_of_pool(const char *id, const Cleat__V1__Pool *p)
+{
+	const size_t n = strlen(p->stored_name);
+
+	return n && strncmp(id, p->stored_name, n) == 0 && id[n] == '.';
+}
+
+/* A volume that is not found may be in a pool that could not be looked into.  id may be NULL. */
+static enum cleat_code its_pool_is_seen(struct dhv_daemon *d, const char *id, struct cleat_error *err)
+{
+	Cleat__V1__ListPoolsRequest in = CLEAT__V1__LIST_POOLS_REQUEST__INIT;
+	cleat_autopb Cleat__V1__ListPoolsResponse *list = NULL;
+	const Cleat__V1__Pool *unseen = NULL;
+
+	if (dhv_daemon_call(d, "ListPools", &in.base, &list, err))
+		return err->code;
+	for (size_t i = 0; i < list->n_pools; i++) {
+		if (!list->pools[i]->online)
+			unseen = list->pools[i];
+		else if (id && is_of_pool(id, list->pools[i]))
+			return CLEAT_OK;
+	}
+	return unseen ? cleat_error_set(err, CLEAT_UNAVAILABLE, "pool '%s' is offline: %s", unseen->name,
+					unseen->reason)
+		      : CLEAT_OK;
+}
+
+enum cleat_code dhv_volume_find(struct dhv_daemon *d, const struct dhv_request *r, const char *id,
+				const char *scope, struct dhv_volume *out, struct cleat_error *err)
+{
+	for (;;) {
+		struct cleat_error unseen = CLEAT_ERROR_INIT;
+		enum cleat_code code =
+			id ? dhv_volume_get(d, id, scope, out, err) : dhv_volume_find_label(d, r, out, err);
+
+		if (code != CLEAT_NOT_FOUND || its_pool_is_seen(d, id, &unseen) == CLEAT_OK)
+			return code;
+		*err = unseen;
+		if (!dhv_daemon_wait(d))
+			return err->code;
+		*err = (struct cleat_error)CLEAT_ERROR_INIT;
+	}
+}
+
 enum cleat_code dhv_default_pool(struct dhv_daemon *d, char out[64], struct cleat_error *err)
 {
 	Cleat__V1__GetInfoRequest in = CLEAT__V1__GET_INFO_REQUEST__INIT;
@@ -175,20 +220,6 @@ enum cleat_code dhv_default_pool(struct dhv_daemon *d, char out[64], struct clea
 			err, CLEAT_INVALID_ARGUMENT,
 			"parameter 'pool' is missing, and no pool of the daemon is the default one");
 	snprintf(out, 64, "%s", info->default_pool);
-	return CLEAT_OK;
-}
-
-enum cleat_code dhv_all_pools_seen(struct dhv_daemon *d, struct cleat_error *err)
-{
-	Cleat__V1__ListPoolsRequest in = CLEAT__V1__LIST_POOLS_REQUEST__INIT;
-	cleat_autopb Cleat__V1__ListPoolsResponse *list = NULL;
-
-	if (dhv_daemon_call(d, "ListPools", &in.base, &list, err))
-		return err->code;
-	for (size_t i = 0; i < list->n_pools; i++)
-		if (!list->pools[i]->online)
-			return cleat_error_set(err, CLEAT_UNAVAILABLE, "pool '%s' is offline: %s",
-					       list->pools[i]->name, list->pools[i]->reason);
 	return CLEAT_OK;
 }
 

@@ -36,15 +36,18 @@ void dhv_volume_done(struct dhv_volume *v);
 /* By id or pool/name. */
 enum cleat_code dhv_volume_get(struct dhv_daemon *d, const char *ref, const char *scope,
 			       struct dhv_volume *out, struct cleat_error *err) CLEAT_MUST_CHECK;
-/* The volume that bears r's id; NOT_FOUND: no pool that can be seen has it. */
-enum cleat_code dhv_volume_find(struct dhv_daemon *d, const struct dhv_request *r, struct dhv_volume *out,
+/* The volume with this id, of which it is known that it was there; without an id, the one that bears r's
+ * label. NOT_FOUND is certain: its pool can be seen, or all can, and it is not there.  A pool that is away is
+ * waited for, as the daemon is: UNAVAILABLE. */
+enum cleat_code dhv_volume_find(struct dhv_daemon *d, const struct dhv_request *r, const char *id,
+				const char *scope, struct dhv_volume *out,
 				struct cleat_error *err) CLEAT_MUST_CHECK;
+/* The same by the label, of a volume that may well be new: pools that are away are not waited for. */
+enum cleat_code dhv_volume_find_label(struct dhv_daemon *d, const struct dhv_request *r,
+				      struct dhv_volume *out, struct cleat_error *err) CLEAT_MUST_CHECK;
 /* The name of the daemon's default pool. */
 enum cleat_code dhv_default_pool(struct dhv_daemon *d, char out[64],
 				 struct cleat_error *err) CLEAT_MUST_CHECK;
-/* Whether every pool has been seen: else a volume that is not found may be in one that was not. */
-enum cleat_code dhv_all_pools_seen(struct dhv_daemon *d, struct cleat_error *err) CLEAT_MUST_CHECK;
-
 /* Creates it under this name, with r's labels and the mark that it is unfinished. */
 enum cleat_code dhv_volume_create(struct dhv_daemon *d, const struct dhv_request *r, const struct dhv_wish *w,
 				  const char *pool, const char *name, struct dhv_volume *out,
