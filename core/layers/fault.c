@@ -112,6 +112,23 @@ static enum cleat_code fault_scan(void *pool, cleat_scan_fn fn, void *arg, struc
 	return cleat_rules_after("scan", code, err);
 }
 
+static enum cleat_code pass_record(const char *slot, enum cleat_code code, struct cleat_record *made,
+				   struct cleat_record **rec_out, struct cleat_error *err);
+
+static enum cleat_code fault_find(void *pool, struct cleat_op *op, enum cleat_kind kind, const char *key,
+				  const char *scope, const char *name, struct cleat_record **rec_out,
+				  struct cleat_error *err)
+{
+	struct fault_pool *p = pool;
+	struct cleat_record *found = NULL;
+	enum cleat_code code = cleat_rules_before("find", op, err);
+
+	if (code != CLEAT_OK)
+		return code;
+	code = p->inner->find(p->pool, op, kind, key, scope, name, &found, err);
+	return pass_record("find", code, found, rec_out, err);
+}
+
 static enum cleat_code fault_recover(void *pool, bool (*in_use)(const char *key, void *arg),
 				     cleat_report_fn report, void *arg, struct cleat_error *err)
 {
@@ -259,6 +276,17 @@ static enum cleat_code fault_detach(void *pool, struct cleat_op *op, const struc
 	return cleat_rules_after("detach", code, err);
 }
 
+static enum cleat_code fault_evict(void *pool, struct cleat_op *op, const struct cleat_record *rec,
+				   const char *node, struct cleat_error *err)
+{
+	struct fault_pool *p = pool;
+	enum cleat_code code = cleat_rules_before("evict", op, err);
+
+	if (code == CLEAT_OK)
+		code = p->inner->evict(p->pool, op, rec, node, err);
+	return cleat_rules_after("evict", code, err);
+}
+
 static enum cleat_code fault_map(void *pool, struct cleat_op *op, const struct cleat_record *rec,
 				 bool read_only, struct cleat_source *source_out, struct cleat_error *err)
 {
@@ -370,6 +398,7 @@ static void wrap_table(size_t place)
 	WRAP_SLOT(t, capabilities);
 	WRAP_SLOT(t, space);
 	WRAP_SLOT(t, scan);
+	WRAP_SLOT(t, find);
 	WRAP_SLOT(t, recover);
 	WRAP_SLOT(t, leftovers);
 	WRAP_SLOT(t, create);
@@ -380,6 +409,7 @@ static void wrap_table(size_t place)
 	WRAP_SLOT(t, snapshot);
 	WRAP_SLOT(t, attach);
 	WRAP_SLOT(t, detach);
+	WRAP_SLOT(t, evict);
 	WRAP_SLOT(t, map);
 	WRAP_SLOT(t, unmap);
 	WRAP_SLOT(t, usage);

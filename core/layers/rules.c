@@ -52,6 +52,7 @@ static const char *const pool_slots[] = {
 };
 static const char *const volume_slots[] = { "create",	"adopt",  "update", "remove", "expand",
 					    "snapshot", "attach", "detach", "map",    "unmap",
+					    "find",	"evict",
 					    "usage",	"health", "*",	    NULL };
 
 static bool in_list(const char *const *list, const char *word)

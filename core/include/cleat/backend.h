@@ -184,6 +184,10 @@ struct cleat_backend {
 	enum cleat_code (*space)(void *pool, struct cleat_pool_space *out, struct cleat_error *err);
 	/* Calls fn for every record (volumes and snapshots). */
 	enum cleat_code (*scan)(void *pool, cleat_scan_fn fn, void *arg, struct cleat_error *err);
+	/* For pools that several nodes change (shared): the record of one volume or snapshot as it is stored now, by key, or where key is "" by kind,
+	 * scope and name.  CLEAT_OK with *rec_out left alone: there is none.  Empty: nobody else changes the pool while it is open. */
+	enum cleat_code (*find)(void *pool, struct cleat_op *op, enum cleat_kind kind, const char *key, const char *scope,
+				const char *name, struct cleat_record **rec_out, struct cleat_error *err);
 	/* After open, before any volume call: removes attempts and trash, thaws, frees loop devices nobody uses. in_use(key) tells whether the
 	 * node still has the volume staged or published. */
 	enum cleat_code (*recover)(void *pool, bool (*in_use)(const char *key, void *arg), cleat_report_fn report, void *arg,
@@ -216,11 +220,17 @@ struct cleat_backend {
 
 	/* -- on this node -- */
 
-	/* Make the volume's device reach / no longer reach `node` (only with CLEAT_CAN_ATTACH). */
+	/* Make the volume's device reach / no longer reach `node` (only with CLEAT_CAN_ATTACH).  What is attached where is the far side's to say: attach
+	 * refuses (FAILED_PRECONDITION that names the holder) what is attached elsewhere for writing, unless the volume's own policy lets it evict
+	 * that node.  node "": every one.  `map` attaches to this node by itself, and `unmap` detaches again unless the record holds an attachment. */
 	enum cleat_code (*attach)(void *pool, struct cleat_op *op, const struct cleat_record *rec, const char *node, bool read_only,
 				  struct cleat_error *err);
 	enum cleat_code (*detach)(void *pool, struct cleat_op *op, const struct cleat_record *rec, const char *node,
 				  struct cleat_error *err);
+	/* Take the volume away from `node` ("": from whoever has it) by force, on an operator's order; who was evicted is told by an attribute of the
+	 * record afterwards. */
+	enum cleat_code (*evict)(void *pool, struct cleat_op *op, const struct cleat_record *rec, const char *node,
+				 struct cleat_error *err);
 	/* Give a directory or device for the volume here (loop: bind the image).  Mapped already: the same device again. */
 	enum cleat_code (*map)(void *pool, struct cleat_op *op, const struct cleat_record *rec, bool read_only,
 			       struct cleat_source *source_out, struct cleat_error *err);
