@@ -5,6 +5,7 @@
 #include "cleat_goplugin.descset.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pthread.h>
 #include <signal.h>
@@ -226,12 +227,12 @@ enum cleat_code cleat_goplugin_open(const struct cleat_goplugin_config *config, 
 	return CLEAT_OK;
 }
 
-static enum cleat_code write_line(const char *line, struct cleat_error *err)
+static enum cleat_code write_line(int fd, const char *line, struct cleat_error *err)
 {
 	size_t n = strlen(line);
 
 	while (n) {
-		ssize_t k = write(STDOUT_FILENO, line, n);
+		ssize_t k = write(fd, line, n);
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k <= 0)
@@ -253,16 +254,20 @@ static void wait_for_end(void)
 		;
 }
 
-/* The host reads the first line of stdout and dials at once: the socket must be served before it is written. */
+/* The host reads the first line of stdout and dials at once: by then the socket must be served, and what handlers print must go where it is
+ * meant to.  So nothing but the line itself is written to the stdout that the host made. */
 static enum cleat_code shake_hands(struct cleat_goplugin *p, struct cleat_error *err)
 {
 	char line[GOPLUGIN_SOCKET_BYTES + 4096];
 
 	if (goplugin_handshake(&p->env, p->socket, p->certificate.cert_base64, line, sizeof(line), err))
 		return err->code;
-	if (cleat_rpc_server_start(p->server, err) || write_line(line, err))
+	cleat_autoclose int host = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (host < 0)
+		return cleat_error_errno(err, errno, "keep the host's end of stdout");
+	if (goplugin_stdio_redirect(p->stdio, err) || cleat_rpc_server_start(p->server, err))
 		return err->code;
-	return goplugin_stdio_redirect(p->stdio, err);
+	return write_line(host, line, err);
 }
 
 enum cleat_code cleat_goplugin_serve(struct cleat_goplugin *p, struct cleat_error *err)
