@@ -7,6 +7,7 @@ build=$tree/build-bench
 parent=${TMPDIR:-/tmp}
 scale=1
 reference=${CSI_REFERENCE:-}
+nomad=
 form=terminal
 names=()
 
@@ -14,7 +15,7 @@ usage() {
 	cat <<TEXT
 Usage: bench/run.sh [OPTION...] [BENCHMARK...]
 
-Benchmarks: call publish create flat list mount csi memory start; all without one.
+Benchmarks: call publish create flat list mount csi memory start nomad-start; all without one.
 
   --markdown     print the table as markdown
   --dir DIR      put the private directory there ($parent): its file system is what is measured
@@ -40,6 +41,7 @@ while [ $# -gt 0 ]; do
 	--quick) scale=0.2 ;;
 	--help) usage && exit 0 ;;
 	-*) usage >&2 && exit 2 ;;
+	nomad-start) nomad=yes ;;
 	*) names+=("$1") ;;
 	esac
 	shift
@@ -114,11 +116,24 @@ trap 'exit 130' INT TERM HUP
 # ---- run --------------------------------------------------------------------------------------------------------------
 mkdir "$work/pids"
 rows=$work/rows
-"$build/bench/cleat-bench" --work "$work" --cleatd "$build/bin/cleatd" --scale "$scale" "${peers[@]}" "${names[@]}" \
-	>"$rows" &
-bench_pid=$!
 code=0
-wait "$bench_pid" || code=$?
+if [ -z "$nomad" ] || [ ${#names[@]} -gt 0 ]; then
+	"$build/bench/cleat-bench" --work "$work" --cleatd "$build/bin/cleatd" --scale "$scale" "${peers[@]}" "${names[@]}" \
+		>"$rows" &
+	bench_pid=$!
+	wait "$bench_pid" || code=$?
+fi
+# Without being asked for, only where there is a Nomad already: to build one takes minutes.
+if [ -z "$nomad" ] && [ ${#names[@]} = 0 ]; then
+	if "$tree/tests/lib/nomad.sh" --cached >/dev/null; then nomad=yes; else echo "bench: no Nomad yet, so no nomad-start" >&2; fi
+fi
+if [ -n "$nomad" ]; then
+	rounds=3
+	[ "$scale" = 1 ] || rounds=1
+	"$tree/bench/nomad-start" --build "$build" --rounds "$rounds" --rows >>"$rows" &
+	bench_pid=$!
+	wait "$bench_pid" || code=$?
+fi
 bench_pid=
 
 # ---- one table --------------------------------------------------------------------------------------------------------
