@@ -138,8 +138,10 @@ enum cleat_code helper_intent_read(int root_fd, const char *key, struct helper_i
 /* The claims below ROOT/KEY/. */
 enum cleat_code helper_claims_of(struct helper *h, const char *key, struct helper_items *l,
 				 struct cleat_error *err) CLEAT_MUST_CHECK;
-/* Unpublishes one item, and its path on the host unless another container intends it as well. */
-enum cleat_code helper_release_item(struct helper *h, const char *key, const struct helper_item *item,
+/* Unpublishes item i of the container's, and its path on the host unless another container intends it as
+ * well; the item has no such path any more then, which is written into the intent. */
+enum cleat_code helper_release_item(struct helper *h, const struct helper_container *c,
+				    struct helper_items *l, size_t i,
 				    struct cleat_error *err) CLEAT_MUST_CHECK;
 
 /* ---- the answer (answer.c) ---- */

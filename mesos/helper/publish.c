@@ -190,18 +190,17 @@ static bool had(const struct publish *p, const struct helper_item *item)
 	return false;
 }
 
-/* The first `count` volumes; the last of them may not have been published, or the daemon may still be at it.
- * What cannot be taken back stays in the intent, for `release`. */
-static bool take_back(struct publish *p, size_t count)
+/* All volumes, those too that this call did not come to: another container may have left a path of the host
+ * because of what is intended here.  What cannot be taken back stays in the intent, for `release`. */
+static bool take_back(struct publish *p)
 {
 	struct cleat_error ignored;
 	bool all = true;
 
-	for (size_t i = count; i-- > 0;) {
+	for (size_t i = p->want.count; i-- > 0;) {
 		ignored = (struct cleat_error)CLEAT_ERROR_INIT;
 		if (!had(p, &p->want.items[i]))
-			all &= helper_release_item(p->h, p->container.key, &p->want.items[i], &ignored) ==
-			       CLEAT_OK;
+			all &= helper_release_item(p->h, &p->container, &p->want, i, &ignored) == CLEAT_OK;
 	}
 	return all;
 }
@@ -212,7 +211,7 @@ static enum cleat_code publish_all(struct publish *p, struct cleat_error *err)
 		if (publish_one(p, i, err) == CLEAT_OK)
 			continue;
 		cleat_door_set_limit(p->h->door, p->h->end_ms - cleat_time_mono_ms());
-		if (take_back(p, i + 1) && p->before.count == 0)
+		if (take_back(p) && p->before.count == 0)
 			helper_container_remove(p->h, &p->container);
 		return err->code;
 	}

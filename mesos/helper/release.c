@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define BUSY_MS 15000 /* a process that is just being killed may still use the mount */
+#define BUSY_MS 15000	  /* a process that is just being killed may still use the mount */
+#define BUSY_HOST_MS 2000 /* the same of a path of the host: others wait for its lock */
 
 /* ---- claims ---- */
 
@@ -63,25 +64,32 @@ static void look_at_other(const char *key, void *arg)
 		o->found |= l.items[i].host && strcmp(l.items[i].host, o->host) == 0;
 }
 
-/* Whoever publishes there has written down its intent before, and publishes under the same lock. */
-static enum cleat_code release_host(struct helper *h, const char *key, const struct helper_item *item,
-				    struct cleat_error *err)
+/* Whoever publishes there has written down its intent before, and publishes under the same lock.  Of two that
+ * release at once the second must see that the first one does not intend it any more. */
+static enum cleat_code release_host(struct helper *h, const struct helper_container *c,
+				    struct helper_items *l, size_t i, struct cleat_error *err)
 {
-	struct others o = { .h = h, .key = key, .host = item->host, .err = err };
+	struct helper_item *item = &l->items[i];
+	struct others o = { .h = h, .key = c->key, .host = item->host, .err = err };
 	cleat_autoclose int lock = -1;
 
-	if (helper_root_lock(h, &lock, err) || helper_keys(h, look_at_other, &o, err) || err->code || o.found)
+	if (helper_root_lock(h, &lock, err) || helper_keys(h, look_at_other, &o, err) || err->code)
 		return err->code;
-	return cleat_door_unpublish(h->door, item->id, item->host, BUSY_MS, err);
+	if (!o.found && cleat_door_unpublish(h->door, item->id, item->host, BUSY_HOST_MS, err))
+		return err->code;
+	free(item->host);
+	item->host = NULL;
+	return helper_intent_write(c, l, err);
 }
 
-enum cleat_code helper_release_item(struct helper *h, const char *key, const struct helper_item *item,
-				    struct cleat_error *err)
+enum cleat_code helper_release_item(struct helper *h, const struct helper_container *c,
+				    struct helper_items *l, size_t i, struct cleat_error *err)
 {
 	struct cleat_error host = CLEAT_ERROR_INIT;
+	const struct helper_item *item = &l->items[i];
 
 	if (item->host)
-		(void)!release_host(h, key, item, &host);
+		(void)!release_host(h, c, l, i, &host);
 	if (cleat_door_unpublish(h->door, item->id, item->target, BUSY_MS, err) == CLEAT_OK && host.code)
 		*err = host;
 	return err->code ? cleat_error_wrap(err, "volume '%s'", item->id) : CLEAT_OK;
@@ -90,13 +98,13 @@ enum cleat_code helper_release_item(struct helper *h, const char *key, const str
 /* ---- one container ---- */
 
 /* Everything is tried; the first failure is what is told. */
-static enum cleat_code release_items(struct helper *h, const char *key, const struct helper_items *l,
-				     const char *list, struct cleat_error *err)
+static enum cleat_code release_items(struct helper *h, const struct helper_container *c,
+				     struct helper_items *l, const char *list, struct cleat_error *err)
 {
 	for (size_t i = 0; i < l->count; i++) {
 		struct cleat_error one = CLEAT_ERROR_INIT;
 
-		if (helper_release_item(h, key, &l->items[i], &one) == CLEAT_OK) {
+		if (helper_release_item(h, c, l, i, &one) == CLEAT_OK) {
 			if (list)
 				helper_answer_add(h->answer, list, l->items[i].id);
 		} else if (err->code == CLEAT_OK) {
@@ -116,7 +124,7 @@ static enum cleat_code release_container(struct helper *h, const char *key, cons
 
 	if (helper_container_open(h, key, false, &c, err) ||
 	    helper_intent_read(h->root_fd, key, &l, &found, err) || helper_claims_of(h, key, &l, err) ||
-	    release_items(h, key, &l, list, err))
+	    release_items(h, &c, &l, list, err))
 		return err->code;
 	if (c.fd >= 0)
 		helper_container_remove(h, &c);

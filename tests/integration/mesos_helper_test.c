@@ -438,35 +438,36 @@ static void begin_publish(struct test_run *run, unsigned i)
 				     "--driver", "cleat", "--host", NULL });
 }
 
+static void expect_all_end_well(struct test_run *many)
+{
+	for (unsigned i = 0; i < CONTAINERS; i++) {
+		test_run_wait(&many[i]);
+		if (many[i].code != 0)
+			fail_msg("%u: %s%s", i, many[i].out, many[i].err);
+		test_run_done(&many[i]);
+	}
+}
+
 static void test_many__containers_at_once_on_few_volumes(void **state)
 {
 	static struct test_run many[CONTAINERS];
+	char key[16];
 
 	(void)state;
 	start(POOLS);
-	for (unsigned i = 0; i < CONTAINERS; i++)
-		begin_publish(&many[i], i);
-	for (unsigned i = 0; i < CONTAINERS; i++) {
-		test_run_wait(&many[i]);
-		if (many[i].code != 0)
-			fail_msg("%u: %s%s", i, many[i].out, many[i].err);
-		test_run_done(&many[i]);
+	for (int round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < CONTAINERS; i++)
+			begin_publish(&many[i], i);
+		expect_all_end_well(many);
+		assert_int_equal(claims(), 2 * CONTAINERS + VOLUMES); /* and one at each path of the host */
+		for (unsigned i = 0; i < CONTAINERS; i++) {
+			snprintf(key, sizeof(key), "c%u", i);
+			begin(&many[i], "60", (const char *const[]){ "release", key, NULL });
+		}
+		expect_all_end_well(many);
+		assert_int_equal(claims(), 0);
+		assert_int_equal(mounts_below(root), 0);
 	}
-	assert_int_equal(claims(), 2 * CONTAINERS + VOLUMES); /* and one at each path of the host */
-	for (unsigned i = 0; i < CONTAINERS; i++) {
-		char key[16];
-
-		snprintf(key, sizeof(key), "c%u", i);
-		begin(&many[i], "60", (const char *const[]){ "release", key, NULL });
-	}
-	for (unsigned i = 0; i < CONTAINERS; i++) {
-		test_run_wait(&many[i]);
-		if (many[i].code != 0)
-			fail_msg("%u: %s%s", i, many[i].out, many[i].err);
-		test_run_done(&many[i]);
-	}
-	assert_int_equal(claims(), 0);
-	assert_int_equal(mounts_below(root), 0);
 	test_daemon_stop(&d);
 }
 
@@ -586,22 +587,31 @@ static void until_running(const char *verb)
 	}
 }
 
-/* The publication outlives its program in the daemon: the release waits for it, and takes it back. */
-static void test_killed__what_the_daemon_still_does_is_taken_back(void **state)
+/* A publication that the daemon cannot finish while a file is there: the path of that file. */
+static const char *start_with_gate(void)
 {
-	char gate[80], rule[120];
+	static char gate[80];
+	static char rule[120];
 
-	(void)state;
 	snprintf(gate, sizeof(gate), "%s/gate", d.dir);
 	snprintf(rule, sizeof(rule), "map=hang:%s:120000", gate);
 	d.fault = rule;
 	start(FAULTY);
 	test_daemon_create(&d, "", "a");
 	close(open(gate, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	return gate;
+}
+
+/* The publication outlives its program in the daemon: the release waits for it, and takes it back. */
+static void test_killed__what_the_daemon_still_does_is_taken_back(void **state)
+{
+	struct test_run release;
+
+	(void)state;
+	const char *gate = start_with_gate();
 	begin(&r, "60", (const char *const[]){ "publish", "c", "--owner", "x", "--volume", "a", NULL });
 	until_running("publish volume");
 	test_run_kill(&r);
-	struct test_run release;
 	begin(&release, "60", (const char *const[]){ "release", "c", NULL });
 	until_running("unpublish volume");
 	assert_int_equal(unlink(gate), 0);
@@ -616,15 +626,8 @@ static void test_killed__what_the_daemon_still_does_is_taken_back(void **state)
 
 static void test_limit__ends_by_itself_and_says_so(void **state)
 {
-	char gate[80], rule[120];
-
 	(void)state;
-	snprintf(gate, sizeof(gate), "%s/gate", d.dir);
-	snprintf(rule, sizeof(rule), "map=hang:%s:120000", gate);
-	d.fault = rule;
-	start(FAULTY);
-	test_daemon_create(&d, "", "a");
-	close(open(gate, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	const char *gate = start_with_gate();
 	const int64_t begin_ms = cleat_time_mono_ms();
 	run_for("2", (const char *const[]){ "publish", "c", "--owner", "x", "--volume", "a", NULL });
 	expect_error(1, "DEADLINE_EXCEEDED", "volume 'a'", true);
@@ -924,6 +927,43 @@ static void test_check__tells_what_is_wrong(void **state)
 	test_daemon_stop(&d);
 }
 
+/* The flags of the agent that runs here are found in its process; this one is an agent by its name only. */
+static void test_check__looks_at_the_agent_that_runs(void **state)
+{
+	char script[80], modules[80], flag[100];
+	struct test_run agent;
+
+	(void)state;
+	snprintf(script, sizeof(script), "%s/mesos-agent", d.dir);
+	snprintf(modules, sizeof(modules), "%s/modules.json", d.dir);
+	snprintf(flag, sizeof(flag), "--modules=file://%s", modules);
+	FILE *f = fopen(script, "we");
+	assert_non_null(f);
+	fputs("#!/bin/sh\necho runs\nsleep 1000\n", f);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(chmod(script, 0755), 0);
+	start(POOLS);
+	write_modules(modules, "/bin/true", "timeout", "30");
+	test_run_start(&agent,
+		       (const char *const[]){ script, "--isolation=filesystem/linux,org_cleat_VolumeIsolator",
+					      flag, "--launcher=posix", NULL },
+		       (const char *const[]){ "MESOS_CONTAINERIZERS=docker", "PATH=/usr/bin:/bin", NULL });
+	struct pollfd p = { .fd = agent.out_fd, .events = POLLIN };
+	assert_int_equal(poll(&p, 1, TEST_WAIT_MS), 1);
+	check((const char *const[]){ NULL });
+	expect_line("ok", "the agent is process");
+	expect_line("ok", "--isolation has org_cleat_VolumeIsolator");
+	expect_line("PROBLEM", "--launcher=posix");
+	expect_line("PROBLEM", "--containerizers=docker");
+	expect_line("PROBLEM", "does not hold org_cleat_VolumeIsolator");
+	expect_line("PROBLEM", "has not loaded it: restart the agent");
+	check((const char *const[]){ "--isolation=filesystem/linux,docker/volume", NULL });
+	expect_line("PROBLEM", "no dvdcli is in the agent's PATH");
+	test_run_kill(&agent);
+	test_run_done(&agent);
+	test_daemon_stop(&d);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -949,6 +989,7 @@ int main(void)
 		TEST(test_root__that_others_may_write_is_refused),
 		TEST(test_table__that_is_wrong_or_missing_is_named),
 		TEST(test_check__tells_what_is_wrong),
+		TEST(test_check__looks_at_the_agent_that_runs),
 	};
 
 	if (geteuid() != 0) {
