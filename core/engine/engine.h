@@ -190,6 +190,7 @@ struct op {
 	int64_t announce_at_ms;
 	int64_t again_ms; /* set by cleat_op_again() during a run */
 	int64_t again_at_ms;
+	bool refreshed; /* the record has been asked for anew; see refresh.c */
 	/* Filled by planning, under the lock: what the request's volume reference means now. */
 	char id[CLEAT_ID_MAX_BYTES + 1]; /* "" when there is no such volume */
 	struct cleat_error err;
@@ -235,6 +236,9 @@ void ops_submit_inner(struct cleat_engine *e, struct pool *pool, int verb, const
 /* plan.c: with the lock.  What the request means now: pool, volume, resources.  Not OK: the operation ends with that. */
 enum cleat_code plan(struct op *op, struct cleat_error *err);
 int64_t ops_expire(struct cleat_engine *e); /* timer, without the lock: deadlines, limits; returns when to come again (monotonic) */
+/* refresh.c: without the lock */
+bool refresh_is_due(const struct op *op);
+enum cleat_code refresh_record(struct op *op, struct cleat_error *err);
 /* request.c */
 enum cleat_code request_copy(const struct cleat_request *from, struct cleat_request *to, struct cleat_error *err);
 void request_done(struct cleat_request *req);

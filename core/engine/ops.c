@@ -327,6 +327,35 @@ static void unstick(struct op *op)
 		en->stuck_since_ms = 0;
 }
 
+/* With the lock: what the request means may be another volume now, which the operation does not hold yet; so it waits for its turn again, behind
+ * whatever runs there. */
+static void replan(struct op *op)
+{
+	struct cleat_engine *e = op->e;
+	const uint64_t number = op->number;
+
+	unlink_op(e, op);
+	link_op(e, op);
+	op->number = number;
+	op->phase = OP_WAITING;
+	e->waiting_count++;
+}
+
+/* Asks for the record anew where other nodes may have changed it.  True: the operation goes on later. */
+static bool run_refresh(struct op *op, struct cleat_error *err)
+{
+	struct cleat_engine *e = op->e;
+	struct ended ended = { .count = 0 };
+
+	if (!refresh_is_due(op) || refresh_record(op, err))
+		return false;
+	pthread_mutex_lock(&e->lock);
+	unstick(op);
+	replan(op);
+	schedule_and_unlock(e, &ended);
+	return true;
+}
+
 void ops_run(struct op *op)
 {
 	struct cleat_engine *e = op->e;
@@ -340,7 +369,9 @@ void ops_run(struct op *op)
 	op->step_limit_ms = DEFAULT_STEP_LIMIT_MS;
 	pthread_mutex_unlock(&e->lock);
 
-	enum cleat_code code = run_verb(op, &err);
+	if (run_refresh(op, &err))
+		return;
+	enum cleat_code code = err.code ? err.code : run_verb(op, &err);
 
 	pthread_mutex_lock(&e->lock);
 	unstick(op);

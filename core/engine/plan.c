@@ -168,6 +168,8 @@ static enum cleat_code plan_new(struct op *op, enum cleat_kind kind, struct clea
 	if (!source) {
 		if (err->code == CLEAT_PERMISSION_DENIED)
 			return err->code;
+		if (op->pool->id.shared && op->pool->backend->find && !op->refreshed)
+			return *err = (struct cleat_error)CLEAT_ERROR_INIT, CLEAT_OK; /* another node may have made it: see refresh.c */
 		return cleat_error_set(err, CLEAT_NOT_FOUND, "source '%s' does not exist", req->source);
 	}
 	if (source_pool != op->pool)

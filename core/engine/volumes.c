@@ -723,6 +723,12 @@ static enum cleat_code add_attachment(struct cleat_record *rec, const char *node
 	return CLEAT_OK;
 }
 
+static void drop_attachments(struct cleat_record *rec)
+{
+	while (rec->attachment_count)
+		free(rec->attachments[--rec->attachment_count].node);
+}
+
 enum cleat_code verb_attach(struct op *op, struct cleat_error *err)
 {
 	const char *node = *op->req.node ? op->req.node : op->e->node;
@@ -737,7 +743,8 @@ enum cleat_code verb_attach(struct op *op, struct cleat_error *err)
 				       op->id, node, (int)old->mode, old->read_only ? ", read-only" : "");
 	if (old)
 		return op->result.already = true, CLEAT_OK;
-	for (size_t i = 0; i < rec->attachment_count; i++)
+	const bool far_side_decides = (op->pool->capabilities & CLEAT_CAN_ATTACH) && !(op->pool->capabilities & CLEAT_CAN_MULTI_NODE);
+	for (size_t i = 0; i < rec->attachment_count && !far_side_decides; i++)
 		if (is_single_node(mode) || is_single_node(rec->attachments[i].mode))
 			return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "volume '%s' is in use: attached to node '%s'",
 					       op->id, rec->attachments[i].node);
@@ -748,6 +755,8 @@ enum cleat_code verb_attach(struct op *op, struct cleat_error *err)
 		return err->code;
 	if (!(changed = cleat_record_copy(rec)))
 		return no_memory(err);
+	if (far_side_decides)
+		drop_attachments(changed); /* it has no other any more, or this one would have been refused */
 	if (add_attachment(changed, node, mode, op->req.read_only, err) || store_record(op, changed, err))
 		return err->code;
 	emit_volume(op->e, CLEAT_EVENT_ATTACHED, op->pool, op->id, rec->name, node);
@@ -766,9 +775,12 @@ enum cleat_code verb_detach(struct op *op, struct cleat_error *err)
 		return *err = (struct cleat_error)CLEAT_ERROR_INIT, op->result.already = true, CLEAT_OK;
 	if (code)
 		return code;
-	if (*node ? !find_attachment(rec, node) : rec->attachment_count == 0)
+	const bool evict = op->req.force && op->pool->backend->evict;
+	if (!evict && (*node ? !find_attachment(rec, node) : rec->attachment_count == 0))
 		return op->result.already = true, CLEAT_OK;
-	if (op->pool->backend->detach && op->pool->backend->detach(op->pool->instance, handle(op), rec, node, err))
+	if (evict && op->pool->backend->evict(op->pool->instance, handle(op), rec, node, err))
+		return err->code;
+	if (!evict && op->pool->backend->detach && op->pool->backend->detach(op->pool->instance, handle(op), rec, node, err))
 		return err->code;
 	if (!(changed = cleat_record_copy(rec)))
 		return no_memory(err);

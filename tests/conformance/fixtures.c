@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "peer.h"
+#include "sim.h"
 #include "util/mem.h"
 
 extern char **environ;
@@ -27,7 +29,10 @@ extern char **environ;
 	 CLEAT_CAN_ADOPT | CLEAT_CAN_USAGE_OFFLINE)
 #define LOOP_TRAITS                                                                                          \
 	(ADMITS_BY_SPACE | COUNTS_PROMISES | SHOWS_SIZE_IN_DF | KEEPS_IMAGE | FS_GROWS_LATER_OK |            \
-	 SNAPSHOTS_IN_USE)
+	 SNAPSHOTS_IN_USE | IN_DIRECTORY)
+#define FAR_CAN                                                                                              \
+	(CLEAT_CAN_MOUNT | CLEAT_CAN_BLOCK | CLEAT_CAN_ENFORCE_SIZE | CLEAT_CAN_SNAPSHOT | CLEAT_CAN_CLONE | \
+	 CLEAT_CAN_EXPAND | CLEAT_CAN_EXPAND_ONLINE | CLEAT_CAN_ADOPT | CLEAT_CAN_ATTACH)
 #define TREE_CAN                                                                                             \
 	(CLEAT_CAN_MOUNT | CLEAT_CAN_CLONE | CLEAT_CAN_EXPAND | CLEAT_CAN_EXPAND_ONLINE | CLEAT_CAN_ADOPT)
 #define QUOTA_CAN (TREE_CAN | CLEAT_CAN_ENFORCE_SIZE | CLEAT_CAN_USAGE_OFFLINE)
@@ -68,6 +73,7 @@ static const struct fixture fixtures[] = {
 		.base = "ext4",
 		.base_bytes = 1 * GIB,
 		.has = TREE_CAN,
+		.traits = IN_DIRECTORY,
 		.volume_bytes = 16 * MIB,
 	},
 	{
@@ -76,7 +82,7 @@ static const struct fixture fixtures[] = {
 		.base = "btrfs",
 		.base_bytes = 1 * GIB,
 		.has = QUOTA_CAN | CLEAT_CAN_SNAPSHOT,
-		.traits = SNAPSHOTS_IN_USE | ADMITS_BY_SPACE,
+		.traits = SNAPSHOTS_IN_USE | ADMITS_BY_SPACE | IN_DIRECTORY,
 		.volume_bytes = 16 * MIB,
 	},
 	/* These two need a kernel with project quotas: tests/uml has one. */
@@ -86,7 +92,7 @@ static const struct fixture fixtures[] = {
 		.base = "ext4-prjquota",
 		.base_bytes = 1 * GIB,
 		.has = QUOTA_CAN,
-		.traits = SHOWS_SIZE_IN_DF | ADMITS_BY_SPACE,
+		.traits = SHOWS_SIZE_IN_DF | ADMITS_BY_SPACE | IN_DIRECTORY,
 		.volume_bytes = 16 * MIB,
 	},
 	{
@@ -95,7 +101,7 @@ static const struct fixture fixtures[] = {
 		.base = "xfs-prjquota",
 		.base_bytes = 1 * GIB,
 		.has = QUOTA_CAN,
-		.traits = SHOWS_SIZE_IN_DF | ADMITS_BY_SPACE,
+		.traits = SHOWS_SIZE_IN_DF | ADMITS_BY_SPACE | IN_DIRECTORY,
 		.volume_bytes = 16 * MIB,
 	},
 	{
@@ -104,8 +110,20 @@ static const struct fixture fixtures[] = {
 		.base = "btrfs",
 		.base_bytes = 1 * GIB,
 		.has = QUOTA_CAN | CLEAT_CAN_SNAPSHOT,
-		.traits = SNAPSHOTS_IN_USE | ADMITS_BY_SPACE,
+		.traits = SNAPSHOTS_IN_USE | ADMITS_BY_SPACE | IN_DIRECTORY,
 		.volume_bytes = 16 * MIB,
+	},
+	/* Its disks are sparse files on XFS, whose snapshots are reflinks: one moment each. */
+	{
+		.name = "ebs",
+		.backend = "ebs",
+		.base = "xfs",
+		.base_bytes = 24 * GIB,
+		.sim = "ec2.py",
+		.config = { "poll", "10", "calls_per_second", "0", "default_size", "1GiB", NULL },
+		.has = FAR_CAN,
+		.traits = SHOWS_SIZE_IN_DF | FS_GROWS_LATER_OK | SNAPSHOTS_IN_USE,
+		.volume_bytes = 1 * GIB,
 	},
 };
 
@@ -193,6 +211,70 @@ static int make_fs(const char *base, const char *image)
 	return run_tool(strcmp(base, "ext4-prjquota") == 0 ? quota : ext4);
 }
 
+/* ---- far sides ---- */
+
+#define NODE "i-00000000000000001"
+#define OTHER_NODE "i-00000000000000002"
+
+static struct peer far_side = { .stdin_fd = -1, .stdout_fd = -1 };
+
+static bool far_up(const struct fixture *fx, const char *dir)
+{
+	char line[32], program[256], data[160], node[200], other[200];
+
+	snprintf(program, sizeof(program), "%s/%s", CLEAT_TESTS_SIM, fx->sim);
+	snprintf(data, sizeof(data), "%s/base/far", dir);
+	snprintf(node, sizeof(node), NODE "=%s/node1", dir);
+	snprintf(other, sizeof(other), OTHER_NODE "=%s/node2", dir);
+	const char *const argv[] = { "python3", program,      "--data", data, "--instance",
+				     node,	"--instance", other,	NULL };
+	if (!peer_start(&far_side, argv, 20000, line, sizeof(line)))
+		return false;
+	return setenv("CLEAT_SIM_PORT", line, 1) == 0;
+}
+
+int fixture_port(void)
+{
+	const char *text = getenv("CLEAT_SIM_PORT");
+
+	return text ? atoi(text) : 0;
+}
+
+void fixture_forget(void)
+{
+	if (fixture_port() && !sim_call(fixture_port(), "reset", NULL, NULL, 0))
+		fprintf(stderr, "the far side does not answer\n");
+}
+
+size_t fixture_far_count(void)
+{
+	static char text[1024 * 1024];
+	size_t n = 0;
+
+	if (!sim_call(fixture_port(), "state", NULL, text, sizeof(text)))
+		return SIZE_MAX;
+	for (const char *at = text; (at = strstr(at, "{\"id\":")); at++)
+		n++;
+	return n;
+}
+
+void fixture_far_config(const char *dir, unsigned i, void (*set)(const char *key, const char *value, void *arg),
+			void *arg)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "http://127.0.0.1:%d", fixture_port());
+	set("endpoint", text, arg);
+	snprintf(text, sizeof(text), "http://127.0.0.1:%d/imds/" NODE, fixture_port());
+	set("metadata", text, arg);
+	snprintf(text, sizeof(text), "%s/node1/dev", dir);
+	set("dev", text, arg);
+	snprintf(text, sizeof(text), "%s/node1/sys", dir);
+	set("sys", text, arg);
+	snprintf(text, sizeof(text), "far%u", i + 1);
+	set("pool", text, arg);
+}
+
 bool fixture_up(const struct fixture *fx, const char *dir)
 {
 	cleat_autofree char *image = NULL;
@@ -214,7 +296,7 @@ bool fixture_up(const struct fixture *fx, const char *dir)
 	if (make_fs(fx->base, image) != 0)
 		return false;
 	const char *const argv[] = { "mount", "-o", options, image, base, NULL };
-	return run_tool(argv) == 0;
+	return run_tool(argv) == 0 && (!fx->sim || far_up(fx, dir));
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -234,6 +316,7 @@ void remove_all(const char *path)
 
 void fixture_down(const char *dir)
 {
+	peer_stop(&far_side);
 	clear_below(dir);
 	remove_all(dir);
 }

@@ -7,6 +7,7 @@
 #define TESTS_CONFORMANCE_FIXTURES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define MIB (1024ULL * 1024)
@@ -20,6 +21,7 @@ enum fixture_trait {
 	KEEPS_IMAGE = 1 << 2,	    /* the data is one image file: <volumes>/<key>/image */
 	FS_GROWS_LATER_OK = 1 << 3, /* the file system may have to wait for the next stage to grow */
 	SNAPSHOTS_IN_USE = 1 << 4,  /* a volume that is being written can be snapshot */
+	IN_DIRECTORY = 1 << 6, /* the pool is a directory with a marker, records and attempts; else it is a far side */
 };
 
 struct fixture {
@@ -29,6 +31,7 @@ struct fixture {
 		*base; /* "ext4", "xfs", "btrfs", "ext4-prjquota", "xfs-prjquota": made in a sparse image */
 	uint64_t base_bytes;
 	const char *config[9]; /* further pool parameters: key, value, ..., NULL */
+	const char *sim; /* the far side: a program below tests/sim, which keeps its disks in <dir>/base/far; NULL: none */
 	unsigned has; /* the capabilities that the pool must tell: these and no others (enum cleat_capability)
 		       */
 	unsigned traits;
@@ -43,6 +46,15 @@ const struct fixture *fixture_at(unsigned i);
 /* Makes the base file system in <dir>/base.img and mounts it at <dir>/base.  False, with the reason on
  * stderr, when it cannot. */
 bool fixture_up(const struct fixture *fx, const char *dir);
+/* A far side's port, 0 without one; also in the environment of children. */
+int fixture_port(void);
+/* Begins anew at the far side: nothing is stored there. */
+void fixture_forget(void);
+/* How many volumes and snapshots the far side holds. */
+size_t fixture_far_count(void);
+/* What a far side's pool needs besides its fixture's config: calls set for each key and value.  i: which pool of the world. */
+void fixture_far_config(const char *dir, unsigned i, void (*set)(const char *key, const char *value, void *arg), void *arg);
+
 /* Unmounts and removes everything below dir, whatever state it is in, and dir itself. */
 void fixture_down(const char *dir);
 

@@ -390,7 +390,7 @@ const struct suite_case suite_data[] = {
 	CASE(test_expand__never_makes_smaller, 0, CLEAT_CAN_EXPAND | CLEAT_CAN_ENFORCE_SIZE, 0),
 	CASE(test_expand__is_unimplemented_where_it_cannot_be, 0, 0, 0),
 	CASE(test_thick__is_really_there, 0, 0, KEEPS_IMAGE),
-	CASE(test_adopt__takes_in_what_is_there, IN_QUICK, CLEAT_CAN_ADOPT, 0),
-	CASE(test_adopt__refuses_what_it_cannot_take, 0, CLEAT_CAN_ADOPT, 0),
+	CASE(test_adopt__takes_in_what_is_there, IN_QUICK, CLEAT_CAN_ADOPT, IN_DIRECTORY),
+	CASE(test_adopt__refuses_what_it_cannot_take, 0, CLEAT_CAN_ADOPT, IN_DIRECTORY),
 	{ 0 },
 };

@@ -180,7 +180,7 @@ const struct suite_case suite_doctor[] = {
 	CASE(test_doctor__finds_nothing_where_all_is_well, IN_QUICK, 0, 0),
 	CASE(test_doctor__releases_what_is_no_longer_mounted, NEEDS_BARE, 0, 0),
 	CASE(test_doctor__releases_what_a_dead_holder_left, NEEDS_BARE, 0, 0),
-	CASE(test_doctor__takes_away_what_was_cut_off, NEEDS_BARE, 0, 0),
-	CASE(test_doctor__leaves_to_people_what_may_cost_data, 0, 0, 0),
+	CASE(test_doctor__takes_away_what_was_cut_off, NEEDS_BARE, 0, IN_DIRECTORY),
+	CASE(test_doctor__leaves_to_people_what_may_cost_data, 0, 0, IN_DIRECTORY),
 	{ 0 },
 };

@@ -295,6 +295,6 @@ const struct suite_case suite_restart[] = {
 	CASE(test_restart__facts_that_are_no_database_are_rebuilt, 0, 0, 0),
 	CASE(test_restart__claims_whose_mount_went_are_stale, 0, 0, 0),
 	CASE(test_restart__a_second_engine_is_refused, 0, 0, 0),
-	CASE(test_restart__a_pool_is_served_by_one_engine_only, 0, 0, 0),
+	CASE(test_restart__a_pool_is_served_by_one_engine_only, 0, 0, IN_DIRECTORY),
 	{ 0 },
 };

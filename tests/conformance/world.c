@@ -62,9 +62,14 @@ int world_setup(void **state)
 	snprintf(w->state_dir, sizeof(w->state_dir), "%s/state", w->dir);
 	snprintf(w->run_dir, sizeof(w->run_dir), "%s/run", w->dir);
 	snprintf(w->targets, sizeof(w->targets), "%s/targets", w->dir);
-	snprintf(w->pool_path, sizeof(w->pool_path), "%s/base/p%u", suite_dir, number);
-	if (mkdir(w->dir, 0755) != 0 || mkdir(w->targets, 0755) != 0 || mkdir(w->pool_path, 0755) != 0)
+	if (w->fx->sim)
+		snprintf(w->pool_path, sizeof(w->pool_path), "%s/base/far", suite_dir);
+	else
+		snprintf(w->pool_path, sizeof(w->pool_path), "%s/base/p%u", suite_dir, number);
+	if (mkdir(w->dir, 0755) != 0 || mkdir(w->targets, 0755) != 0 ||
+	    (!w->fx->sim && mkdir(w->pool_path, 0755) != 0))
 		return -1;
+	fixture_forget();
 	*state = w;
 	return cleat_layer_fault_set(suite_flaky ? flaky_rules : "", NULL) == CLEAT_OK ? 0 : -1;
 }
@@ -79,7 +84,8 @@ int world_teardown(void **state)
 	if (w->e)
 		cleat_engine_close(w->e, 5000);
 	clear_below(w->dir);
-	for (unsigned i = 0; i < POOLS_MAX; i++) {
+	fixture_forget();
+	for (unsigned i = 0; i < POOLS_MAX && !w->fx->sim; i++) {
 		snprintf(path, sizeof(path), i ? "%s-%u" : "%s", w->pool_path, i + 1);
 		clear_below(path);
 		remove_all(path);
@@ -117,6 +123,11 @@ static void set(struct cleat_kvs *kvs, const char *key, const char *value)
 	assert_int_equal(cleat_kv_set(kvs, key, value, NULL), CLEAT_OK);
 }
 
+void set_far(const char *key, const char *value, void *arg)
+{
+	set(arg, key, value);
+}
+
 /* A path that needs the backend to remove a subvolume is left to the backend: everything here is plain
  * directories. */
 static void config_pool(struct world *w, struct world_config *c, unsigned i)
@@ -126,11 +137,14 @@ static void config_pool(struct world *w, struct world_config *c, unsigned i)
 
 	snprintf(name, sizeof(name), i ? POOL "%u" : POOL, i + 1);
 	snprintf(c->paths[i], sizeof(c->paths[i]), i ? "%s-%u" : "%s", w->pool_path, i + 1);
-	if (i && mkdir(c->paths[i], 0755) != 0 && errno != EEXIST)
+	if (i && !w->fx->sim && mkdir(c->paths[i], 0755) != 0 && errno != EEXIST)
 		fail_msg("mkdir %s: %s", c->paths[i], strerror(errno));
 	p->name = strdup(name);
 	p->backend = strdup(w->fx->backend);
-	set(&p->config, "path", c->paths[i]);
+	if (w->fx->sim)
+		fixture_far_config(suite_dir, i, set_far, &p->config);
+	else
+		set(&p->config, "path", c->paths[i]);
 	for (unsigned k = 0; w->fx->config[k]; k += 2)
 		set(&p->config, w->fx->config[k], w->fx->config[k + 1]);
 	for (unsigned k = 0; k + 1 < CLEAT_COUNT(w->extra_config) && w->extra_config[k]; k += 2)
@@ -706,6 +720,8 @@ size_t pool_entries(struct world *w, const char *sub)
 	struct dirent *de;
 	size_t n = 0;
 
+	if (w->fx->sim)
+		return strcmp(sub, "volumes") == 0 ? fixture_far_count() : 0;
 	data_path(w, data);
 	snprintf(path, sizeof(path), "%s/%s", data, sub);
 	d = opendir(path);

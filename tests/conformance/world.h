@@ -63,6 +63,8 @@ struct world_config {
 };
 void config_make(struct world *w, struct world_config *out);
 void config_done(struct world_config *c);
+/* For fixture_far_config(): adds a pair to the struct cleat_kvs that arg is. */
+void set_far(const char *key, const char *value, void *arg);
 /* Deletes everything through the engine, closes it, and fails the test when mounts, loop devices or files are
  * left. */
 void world_tidy(struct world *w);
