@@ -3,7 +3,7 @@
 #
 #   tests/run.sh                 everything
 #   tests/run.sh SECTION...      only these: core (plain build, all of ctest), asan, tsan (unit, fuzz and conformance tests under sanitizers),
-#                                nomad (tasks in containers, the driver under a real Nomad), quickstart (examples/quickstart.sh),
+#                                nomad (tasks in containers, the driver under a real Nomad), quickstart (the scripts of examples/),
 #                                uml (conformance under the 6.1 kernel of User Mode Linux)
 #
 # Builds are in build/, build-asan/, build-tsan/ of the tree, or below CLEAT_BUILD_ROOT.  Exit code 0 only when nothing failed and nothing was
@@ -77,6 +77,7 @@ section_nomad() {
 
 section_quickstart() {
 	run_script quickstart "$tree/examples/quickstart.sh" "$builds/build-quickstart"
+	run_script nomad-example "$tree/examples/nomad/run.sh" "$builds/build-quickstart"
 }
 
 section_uml() {

@@ -110,6 +110,11 @@ trap 'exit 143' TERM HUP
 
 # ---- the steps -----------------------------------------------------------------------------------------------------------------------------
 
+no_nomad() { # EXIT-CODE of what should have built it
+	say "no Nomad: install one, or name it by NOMAD=/path/of/nomad"
+	exit "$1"
+}
+
 prepare() {
 	[ "$(id -u)" = 0 ] || fail "must be root: tasks run in containers with mounts"
 	title "Install what is missing, and build into $build"
@@ -117,7 +122,7 @@ prepare() {
 	nomad=${NOMAD:-$(command -v nomad || true)}
 	if [ -z "$nomad" ] && ! nomad=$("$tree/tests/lib/nomad.sh" --cached); then
 		say "there is no Nomad in PATH, so one is built from its Go module: some minutes, the first time"
-		nomad=$("$tree/tests/lib/nomad.sh") || fail "no Nomad: install one, or name it by NOMAD=/path/of/nomad"
+		nomad=$("$tree/tests/lib/nomad.sh") || no_nomad $?
 	fi
 	# What is set for somebody's real cluster must not reach this one.
 	unset "${!NOMAD_@}"
