@@ -3,7 +3,8 @@
 #
 #   tests/run.sh                 everything
 #   tests/run.sh SECTION...      only these: core (plain build, all of ctest), asan, tsan (unit, fuzz and conformance tests under sanitizers),
-#                                nomad (tasks in containers, the driver under a real Nomad), quickstart (the scripts of examples/),
+#                                nomad (tasks in containers, the driver under a real Nomad), mesos (the isolator module for every release, in
+#                                an agent that is played), quickstart (the scripts of examples/),
 #                                uml (conformance under the 6.1 kernel of User Mode Linux)
 #
 # Builds are in build/, build-asan/, build-tsan/ of the tree, or below CLEAT_BUILD_ROOT.  Exit code 0 only when nothing failed and nothing was
@@ -13,7 +14,7 @@ tree=$(dirname "$(dirname "$(readlink -f "$0")")")
 builds=${CLEAT_BUILD_ROOT:-$tree}
 results=$builds/build-results
 jobs=${CLEAT_JOBS:-$(nproc)}
-all="core asan tsan nomad quickstart uml"
+all="core asan tsan nomad mesos quickstart uml"
 # shellcheck source=tests/lib/leaks.sh
 . "$tree/tests/lib/leaks.sh"
 
@@ -73,6 +74,11 @@ section_nomad() {
 	build "$builds/build" -DCLEAT_SANITIZE= || { fails nomad-build "the build failed"; return; }
 	run_ctest nomad-driver "$builds/build" -L '^driver$' -j1
 	run_script nomad "$tree/tests/acceptance/nomad/run.sh" "$builds/build"
+}
+
+section_mesos() {
+	build "$builds/build" -DCLEAT_SANITIZE= || { fails mesos-build "the build failed"; return; }
+	run_script mesos "$tree/tests/mesos/run.sh" "$builds/build" "$builds/build-mesos"
 }
 
 section_quickstart() {

@@ -47,7 +47,6 @@ class Agent:
 
     def __init__(self, lab, params=()):
         self.lab, self.tags, self.answers = lab, 0, {}
-        self.arrived = threading.Condition()
         self.process = subprocess.Popen([lab.agent_program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=lab.log, text=True,
                                         env=dict(os.environ, AGENT_VERSION=lab.version), bufsize=1)
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -58,19 +57,20 @@ class Agent:
     def _read(self):
         for line in self.process.stdout:
             tag, _, text = line.rstrip("\n").partition(" ")
-            with self.arrived:
-                self.answers.setdefault(tag, queue.Queue()).put(text)
-                self.arrived.notify_all()
-        with self.arrived:
-            self.process.stdout.close()
-            self.arrived.notify_all()
+            self.answers.setdefault(tag, queue.Queue()).put(text)
+        self.process.stdout.close()
+        for said in list(self.answers.values()):
+            said.put("error the agent has ended")
 
     def send(self, *words):
         """Sends a command and returns its tag."""
         self.tags += 1
         tag = f"t{self.tags}"
         self.answers.setdefault(tag, queue.Queue())
-        self.process.stdin.write("\t".join((tag, *words)) + "\n")
+        try:
+            self.process.stdin.write("\t".join((tag, *words)) + "\n")
+        except BrokenPipeError:
+            raise AssertionError(f"the agent has ended; {self.lab.tail()}") from None
         return tag
 
     def answer(self, tag, limit=WAIT_S):
@@ -241,11 +241,21 @@ class Lab:
     # ---- leaving nothing ----
 
     def holds_nothing(self):
-        """Waits until no container holds anything."""
+        """Waits until no container holds anything, and nothing is left where they did."""
         wait_for(lambda: f"no claims: {self.claims()}", lambda: not self.claims())
+        wait_for(lambda: f"no folders: {os.listdir(self.root)}", lambda: not os.path.exists(self.root) or not os.listdir(self.root))
         left = [m for m in mounts() if m.startswith(self.root)]
-        if left or os.path.exists(self.root) and os.listdir(self.root):
-            raise AssertionError(f"left: mounts {left}, folders {os.listdir(self.root)}")
+        if left:
+            raise AssertionError(f"mounts are left: {left}")
+
+    def abandon(self):
+        """After a failure: whatever is still there is taken away, and nothing is claimed about it."""
+        if self.daemon:
+            self.kill_daemon()
+        self.log.close()
+        for path in reversed([m for m in mounts() if m.startswith(self.dir)]):
+            subprocess.run(["umount", "--lazy", path], check=False)
+        shutil.rmtree(self.dir, ignore_errors=True)
 
     def close(self):
         if self.daemon:

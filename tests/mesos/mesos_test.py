@@ -406,8 +406,7 @@ def run_one(build, tests, case, test):
         return True
     except (AssertionError, OSError, RuntimeError, subprocess.SubprocessError):
         print(traceback.format_exc() + lab.tail())
-        if lab.daemon:
-            lab.daemon.kill()
+        lab.abandon()
         return False
 
 
