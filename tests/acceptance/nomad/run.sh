@@ -1,8 +1,8 @@
 #!/bin/bash
-# The task driver under a real Nomad: builds Nomad from the module registry (minutes once, then kept), runs Nomad's own driver harness against
-# the built plugin, then starts agents on loopback and checks with the real command line.
+# The task driver and CSI under a real Nomad: builds Nomad from the module registry (minutes once, then kept), runs Nomad's own driver harness
+# against the built plugin, then starts agents on loopback and checks with the real command line.
 #
-#   tests/acceptance/nomad/run.sh BUILD_DIR [TEST...]      a TEST is one of nomad_test.py's, as Case3Kills
+#   tests/acceptance/nomad/run.sh BUILD_DIR [TEST...]      a TEST is one of nomad_test.py's, as Case3Kills, or csi_test.py's, as Csi2Sharing
 #
 # Nomad is kept in ${XDG_CACHE_HOME:-~/.cache}/cleat-tests, or below CLEAT_TEST_CACHE.  Needs root and Go.
 set -euo pipefail
@@ -32,8 +32,20 @@ fi
 # In a network of its own, with a way out that leads nowhere: ports, bridges and packet filters of the machine are left alone.
 in_own_network() {
 	unshare --net sh -c 'ip link set lo up && ip link add up0 type veth peer name up1 && ip address add 198.51.100.1/24 dev up0 &&
-		ip link set up0 up && ip link set up1 up && ip route add default dev up0 && exec "$@"' sh "$@"
+		ip link set up0 up && ip link set up1 up && ip route add default via 198.51.100.2 && exec "$@"' sh "$@"
 }
-echo "==== a real agent"
-in_own_network python3 "$here/nomad_test.py" "$build" "$nomad" "$@" || failed=1
+
+# The cases of one file: those of its own that were asked for, or all.
+run_cases() { # WHAT FILE PREFIX [TEST...]
+	local what=$1 file=$2 prefix=$3 test asked=()
+	shift 3
+	for test in "$@"; do
+		[[ $test != "$prefix"* ]] || asked+=("$test")
+	done
+	[ $# = 0 ] || [ ${#asked[@]} -gt 0 ] || return 0
+	echo "==== $what"
+	in_own_network python3 "$here/$file" "$build" "$nomad" "${asked[@]}" || failed=1
+}
+run_cases "a real agent" nomad_test.py Case "$@"
+run_cases "CSI" csi_test.py Csi "$@"
 exit "$failed"
