@@ -25,6 +25,9 @@
 #define UNSENT_MAX 16	  /* messages that wait for the caller; the command is not read from meanwhile */
 #define MAX_SESSIONS 256
 #define LINGER_MS 1000 /* ExecTask: for output of what the command left running */
+#define ASK_MS 1000    /* ExecTask: how often is asked whether the caller still waits */
+
+static atomic_uint sessions; /* commands that run for callers, of both kinds */
 
 static void put_exit(const struct run_exit *exit, Nomad__ExitResult *out)
 {
@@ -32,6 +35,21 @@ static void put_exit(const struct run_exit *exit, Nomad__ExitResult *out)
 	out->exit_code = exit->code;
 	out->signal = exit->signal;
 	out->oom_killed = exit->oom_killed;
+}
+
+/* The task, with a reference, in which one more command may run; else the call has failed. */
+static struct driver_task *may_begin(struct driver_tasks *tasks, const char *id, size_t n_command,
+				     struct cleat_rpc_call *call)
+{
+	struct driver_task *task = NULL;
+
+	if (n_command == 0)
+		cleat_rpc_call_fail(call, CLEAT_INVALID_ARGUMENT, "no command is given");
+	else if (atomic_load(&sessions) >= MAX_SESSIONS)
+		cleat_rpc_call_fail(call, CLEAT_RESOURCE_EXHAUSTED, "too many commands run in tasks");
+	else if ((task = driver_tasks_find(tasks, id)) == NULL)
+		cleat_rpc_call_fail(call, CLEAT_NOT_FOUND, "no task '%s'", id);
+	return task;
 }
 
 /* ---- ExecTask ---- */
@@ -76,7 +94,7 @@ static bool drain(int fd, struct capture *c)
 
 /* Collects both outputs until the command has ended and they are closed, or something else keeps them open.
  */
-static void collect(struct driver_command *c, struct capture out[2])
+static void collect(struct driver_command *c, struct capture out[2], struct cleat_rpc_call *call)
 {
 	struct pollfd fds[3] = { { c->io.stdout_fd, POLLIN, 0 },
 				 { c->io.stderr_fd, POLLIN, 0 },
@@ -84,8 +102,8 @@ static void collect(struct driver_command *c, struct capture out[2])
 	int64_t until = 0;
 
 	while (fds[0].fd >= 0 || fds[1].fd >= 0 || fds[2].fd >= 0) {
-		int64_t left = until ? until - cleat_time_mono_ms() : -1;
-		if (until && left <= 0)
+		int64_t left = until ? until - cleat_time_mono_ms() : ASK_MS;
+		if ((until && left <= 0) || cleat_rpc_call_cancelled(call))
 			return;
 		if (poll(fds, 3, (int)left) < 0 && errno != EINTR)
 			return;
@@ -120,39 +138,75 @@ static void answer_exec(const struct driver_command *c, const struct capture out
 	cleat_rpc_call_reply(call, &m.base);
 }
 
-static void exec_in(struct driver_task *task, char *const *argv, int64_t timeout_ms,
-		    struct cleat_rpc_call *call)
+/* One command on its way, in a thread of its own: a script that hangs keeps no worker from starting and
+ * ending tasks. */
+struct once {
+	struct cleat_rpc_call *call; /* held, and with it the request */
+	struct driver_task *task;
+	char **argv; /* owned; the words are the request's */
+	int64_t timeout_ms;
+};
+
+static void once_free(struct once *o)
+{
+	cleat_rpc_call_drop(o->call);
+	driver_task_unref(o->task);
+	free(o->argv);
+	free(o);
+	atomic_fetch_sub(&sessions, 1);
+}
+
+static void *run_once(void *arg)
 {
 	struct capture out[2] = { { NULL, 0, 0 }, { NULL, 0, 0 } };
 	struct cleat_error err = CLEAT_ERROR_INIT;
 	struct driver_command *c = NULL;
+	struct once *o = arg;
 
-	if (driver_command_start(driver_task_run(task), argv, false, timeout_ms, &c, &err)) {
-		cleat_rpc_call_fail(call, driver_host_code(err.code), "%s", err.msg);
-		return;
+	if (driver_command_start(driver_task_run(o->task), o->argv, false, o->timeout_ms, &c, &err)) {
+		cleat_rpc_call_fail(o->call, driver_host_code(err.code), "%s", err.msg);
+	} else {
+		close(c->io.stdin_fd);
+		c->io.stdin_fd = -1;
+		collect(c, out, o->call);
+		answer_exec(c, out, o->call);
+		driver_command_free(c);
 	}
-	close(c->io.stdin_fd);
-	c->io.stdin_fd = -1;
-	collect(c, out);
-	answer_exec(c, out, call);
-	driver_command_free(c);
 	free(out[0].bytes);
 	free(out[1].bytes);
+	once_free(o);
+	return NULL;
 }
 
-void driver_exec(struct driver_tasks *tasks, const Nomad__ExecTaskRequest *in, struct cleat_rpc_call *call)
+/* Takes the task's reference over, also on failure. */
+static enum cleat_code start_once(struct driver_task *task, const Nomad__ExecTaskRequest *in,
+				  int64_t timeout_ms, struct cleat_rpc_call *call, struct cleat_error *err)
 {
-	struct driver_task *task = driver_tasks_find(tasks, in->task_id);
-	cleat_autofree char **argv = driver_command_words(in->command, in->n_command);
-	int64_t timeout_ms = in->timeout ? in->timeout->seconds * 1000 + in->timeout->nanos / 1000000 : 0;
+	struct once *o = malloc(sizeof(*o));
 
-	if (!task)
-		cleat_rpc_call_fail(call, CLEAT_NOT_FOUND, "no task '%s'", in->task_id);
-	else if (!argv)
-		cleat_rpc_call_fail(call, CLEAT_INVALID_ARGUMENT, "no command is given");
-	else
-		exec_in(task, argv, timeout_ms, call);
-	driver_task_unref(task);
+	if (!o) {
+		driver_task_unref(task);
+		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
+	}
+	*o = (struct once){ call, task, driver_command_words(in->command, in->n_command), timeout_ms };
+	atomic_fetch_add(&sessions, 1);
+	cleat_rpc_call_hold(call);
+	if (!o->argv)
+		cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
+	if (o->argv && driver_thread(run_once, o, NULL, err) == CLEAT_OK)
+		return CLEAT_OK;
+	once_free(o);
+	return err->code;
+}
+
+void driver_exec(struct driver_tasks *tasks, const Nomad__ExecTaskRequest *in, int64_t timeout_ms,
+		 struct cleat_rpc_call *call)
+{
+	struct cleat_error err = CLEAT_ERROR_INIT;
+	struct driver_task *task = may_begin(tasks, in->task_id, in->n_command, call);
+
+	if (task && start_once(task, in, timeout_ms, call, &err))
+		cleat_rpc_call_fail(call, driver_host_code(err.code), "%s", err.msg);
 }
 
 /* ---- ExecTaskStreaming ---- */
@@ -171,8 +225,6 @@ struct session {
 	bool input_closed, gone, paused;
 	int rows, columns; /* 0: nothing new */
 };
-
-static atomic_uint sessions;
 
 static void free_words(char **words)
 {
@@ -434,13 +486,16 @@ static char **copy_words(char *const *words, size_t n)
 	return copy;
 }
 
+/* Takes the task's reference over, also on failure. */
 static struct session *session_new(struct cleat_rpc_call *call, struct driver_task *task,
 				   const Nomad__ExecTaskStreamingRequest__Setup *setup)
 {
 	struct session *s = calloc(1, sizeof(*s));
 
-	if (!s)
+	if (!s) {
+		driver_task_unref(task);
 		return NULL;
+	}
 	atomic_fetch_add(&sessions, 1);
 	atomic_init(&s->refs, 1);
 	s->task = task;
@@ -459,19 +514,11 @@ static void begin(struct driver_tasks *tasks, struct cleat_rpc_call *call,
 		  const Nomad__ExecTaskStreamingRequest__Setup *setup)
 {
 	struct cleat_error err = CLEAT_ERROR_INIT;
-	struct driver_task *task = setup ? driver_tasks_find(tasks, setup->task_id) : NULL;
+	struct driver_task *task =
+		may_begin(tasks, setup ? setup->task_id : "", setup ? setup->n_command : 0, call);
 
-	if (!task || setup->n_command == 0 || atomic_load(&sessions) >= MAX_SESSIONS) {
-		if (!setup || setup->n_command == 0)
-			cleat_rpc_call_fail(call, CLEAT_INVALID_ARGUMENT,
-					    "the first message names no command");
-		else if (!task)
-			cleat_rpc_call_fail(call, CLEAT_NOT_FOUND, "no task '%s'", setup->task_id);
-		else
-			cleat_rpc_call_fail(call, CLEAT_RESOURCE_EXHAUSTED, "too many commands run in tasks");
-		driver_task_unref(task);
+	if (!task)
 		return;
-	}
 	struct session *s = session_new(call, task, setup);
 	if (!s) {
 		cleat_rpc_call_fail(call, CLEAT_RESOURCE_EXHAUSTED, "out of memory");

@@ -5,8 +5,9 @@
 #include "driver/tasks.h"
 #include "nomad/driver.pb-c.h"
 
-/* ExecTask: runs the command and answers with its output; blocks for as long as it runs, so workers only. */
-void driver_exec(struct driver_tasks *tasks, const Nomad__ExecTaskRequest *in, struct cleat_rpc_call *call);
+/* ExecTask: runs the command, in a thread of its own, and answers with its output. */
+void driver_exec(struct driver_tasks *tasks, const Nomad__ExecTaskRequest *in, int64_t timeout_ms,
+		 struct cleat_rpc_call *call);
 
 /* ExecTaskStreaming: takes each message of the call, NULL at its end.  Each session has a thread of its own.
  */

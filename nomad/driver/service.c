@@ -358,7 +358,7 @@ static void exec_task(struct driver_methods *service, const Nomad__ExecTaskReque
 	(void)service;
 	(void)done;
 	if (driver_is_ready(driver_of(), call))
-		driver_exec(driver_of()->tasks, in, call);
+		driver_exec(driver_of()->tasks, in, ms_of(in->timeout), call);
 }
 
 static void exec_task_streaming(ProtobufCService *service, struct cleat_rpc_call *call,
@@ -446,6 +446,7 @@ static const struct cleat_rpc_method driver_lanes[] = {
 	{ .name = "WaitTask", .lane = CLEAT_RPC_INLINE },
 	{ .name = "TaskStats", .lane = CLEAT_RPC_INLINE, .kind = CLEAT_RPC_SERVER_STREAM },
 	{ .name = "TaskEvents", .lane = CLEAT_RPC_INLINE, .kind = CLEAT_RPC_SERVER_STREAM },
+	{ .name = "ExecTask", .lane = CLEAT_RPC_INLINE },
 	{ .name = "ExecTaskStreaming",
 	  .lane = CLEAT_RPC_INLINE,
 	  .kind = CLEAT_RPC_BIDI,

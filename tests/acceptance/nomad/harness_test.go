@@ -199,6 +199,35 @@ func TestExecTask(t *testing.T) {
 	must.Error(t, err)
 }
 
+// Script checks that hang keep no task from starting and ending.
+func TestManyThatHang(t *testing.T) {
+	h, d := newHarness(t)
+	task := newTask(t, d, sleeper)
+	start(t, h, d, task)
+	const count, limit = 60, 20 * time.Second
+	ended := make(chan error, count)
+	for range count {
+		go func() {
+			_, err := d.ExecTask(task.ID, []string{"/bin/sleep", "1000"}, limit)
+			ended <- err
+		}()
+	}
+	began := time.Now()
+	_, err := d.ExecTask(task.ID, []string{"/bin/true"}, 30*time.Second)
+	must.NoError(t, err)
+	other := newTask(t, d, sleeper)
+	prepare(t, h, other)
+	_, _, err = d.StartTask(other)
+	must.NoError(t, err)
+	must.NoError(t, d.StopTask(other.ID, 0, ""))
+	must.NoError(t, d.DestroyTask(other.ID, true))
+	must.Less(t, limit, time.Since(began))
+	must.NoError(t, d.StopTask(task.ID, 0, ""))
+	for range count {
+		<-ended // with the task, or when its time was over
+	}
+}
+
 func TestWaitStopDestroy(t *testing.T) {
 	h, d := newHarness(t)
 	task := newTask(t, d, `
