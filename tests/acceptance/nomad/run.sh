@@ -1,5 +1,5 @@
 #!/bin/bash
-# The task driver and CSI under a real Nomad: builds Nomad from the module registry (minutes once, then kept), runs Nomad's own driver harness
+# The task driver, CSI and dynamic host volumes under a real Nomad: builds Nomad from the module registry (minutes once, then kept), runs Nomad's own driver harness
 # against the built plugin, then starts agents on loopback and checks with the real command line.
 #
 #   tests/acceptance/nomad/run.sh BUILD_DIR [TEST...]      a TEST is one of nomad_test.py's, as Case3Kills, or csi_test.py's, as Csi2Sharing
@@ -12,7 +12,7 @@ build=$(readlink -f "$1")
 shift
 [ "$(id -u)" = 0 ] || { echo "skipped: must be root, tasks run in containers with mounts" >&2; exit 77; }
 go=$("$here/../../lib/go.sh")
-for program in nomad-driver-cleat cleat-run-helper cleatd cleat; do
+for program in nomad-driver-cleat cleat-run-helper cleatd cleat cleat-dhv; do
 	[ -x "$build/bin/$program" ] || { echo "$0: $build/bin/$program is not built" >&2; exit 1; }
 done
 
@@ -48,4 +48,5 @@ run_cases() { # WHAT FILE PREFIX [TEST...]
 }
 run_cases "a real agent" nomad_test.py Case "$@"
 run_cases "CSI" csi_test.py Csi "$@"
+run_cases "dynamic host volumes" dhv_test.py Dhv "$@"
 exit "$failed"
