@@ -1,13 +1,14 @@
 #!/bin/bash
-# The task driver, CSI and dynamic host volumes under a real Nomad: builds Nomad from the module registry (minutes once, then kept), runs Nomad's own driver harness
-# against the built plugin, then starts agents on loopback and checks with the real command line.
+# The task driver, CSI and dynamic host volumes under a real Nomad: builds Nomad from the module registry (minutes once, then kept), runs Nomad's
+# own driver harness against the built plugin, then starts agents on loopback and checks with the real command line.
 #
-#   tests/acceptance/nomad/run.sh BUILD_DIR [TEST...]      a TEST is one of nomad_test.py's, as Case3Kills, or csi_test.py's, as Csi2Sharing
+#   tests/acceptance/nomad/run.sh BUILD_DIR [TEST...]      a TEST is one of nomad_test.py's, as Case3Kills, of csi_test.py's, as Csi2Sharing, or
+#                                                          of dhv_test.py's, as Dhv4Reboot
 #
 # Nomad is kept in ${XDG_CACHE_HOME:-~/.cache}/cleat-tests, or below CLEAT_TEST_CACHE.  Needs root and Go.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
-[ $# -ge 1 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 build=$(readlink -f "$1")
 shift
 [ "$(id -u)" = 0 ] || { echo "skipped: must be root, tasks run in containers with mounts" >&2; exit 77; }
