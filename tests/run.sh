@@ -3,7 +3,8 @@
 #
 #   tests/run.sh                 everything
 #   tests/run.sh SECTION...      only these: core (plain build, all of ctest), asan, tsan (unit, fuzz and conformance tests under sanitizers),
-#                                nomad (tasks in containers, the driver under a real Nomad), mesos (the isolator module for every release, in
+#                                csi (csi-sanity with mount and block access), nomad (tasks in containers, the driver and CSI under a real
+#                                Nomad), mesos (the isolator module for every release, in
 #                                an agent that is played), quickstart (the scripts of examples/),
 #                                uml (conformance under the 6.1 kernel of User Mode Linux)
 #
@@ -14,7 +15,7 @@ tree=$(dirname "$(dirname "$(readlink -f "$0")")")
 builds=${CLEAT_BUILD_ROOT:-$tree}
 results=$builds/build-results
 jobs=${CLEAT_JOBS:-$(nproc)}
-all="core asan tsan nomad mesos quickstart uml"
+all="core asan tsan csi nomad mesos quickstart uml"
 # shellcheck source=tests/lib/leaks.sh
 . "$tree/tests/lib/leaks.sh"
 
@@ -67,6 +68,12 @@ section_asan() {
 section_tsan() {
 	build "$builds/build-tsan" -DCLEAT_SANITIZE=thread || { fails tsan-build "the build failed"; return; }
 	run_ctest tsan "$builds/build-tsan" -L '^(unit|conformance)$'
+}
+
+# csi-sanity against the daemon; each of its cases counts.
+section_csi() {
+	build "$builds/build" -DCLEAT_SANITIZE= || { fails csi-build "the build failed"; return; }
+	run_script csi "$tree/tests/acceptance/csi/run.sh" "$builds/build/bin/cleatd"
 }
 
 # Tasks in containers first, then the driver under a real Nomad, which is built once and kept.

@@ -3,7 +3,7 @@
 #
 #   tests/acceptance/csi/run.sh CLEATD [mount|block]...     (both without a word)
 #
-# The tool is built once from its Go module into ${XDG_CACHE_HOME:-~/.cache}/cleat-tests.  Sizes: the smallest file system that mkfs.xfs
+# The tool is built once from its Go module into ${XDG_CACHE_HOME:-~/.cache}/cleat-tests, or below CLEAT_TEST_CACHE.  Sizes: the smallest file system that mkfs.xfs
 # makes has 300 MiB, so volumes have 320 MiB and grow to 384 MiB; all of it lies in a sparse image of 24 GiB.
 # Full marks are 102 passed, none failed, none skipped (one more is switched off for everybody in the tool itself); anything else is a failure.
 # Exit code 77: skipped, with the reason.
@@ -21,18 +21,18 @@ skip() { echo "csi-sanity: skipped: $*"; exit 77; }
 fail() { echo "csi-sanity: $*" >&2; exit 1; }
 
 [ "$(id -u)" = 0 ] || skip "must be root: volumes are mounted"
-command -v go >/dev/null || skip "no Go toolchain to build csi-sanity with"
 [ -e /dev/loop-control ] || skip "no loop devices"
 
 # ---- the tool ----
 
-cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/cleat-tests
+cache=${CLEAT_TEST_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/cleat-tests}
 version=$(sed -n 's|.*kubernetes-csi/csi-test/v5 \(v[0-9.]*\).*|\1|p' "$here/go.mod")
 sanity=$cache/csi-sanity-$version
 if [ ! -x "$sanity" ]; then
+	go=$("$here/../../lib/go.sh") || exit $?
 	mkdir -p "$cache"
 	# Modules are fetched as go.sum says, into the cache; appears under its name only when it is whole.
-	(cd "$here" && GOFLAGS=-mod=readonly go build -o "$sanity.$$" github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity) ||
+	(cd "$here" && GOFLAGS=-mod=readonly "$go" build -o "$sanity.$$" github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity) ||
 		fail "cannot build csi-sanity $version"
 	mv "$sanity.$$" "$sanity"
 fi
@@ -104,19 +104,22 @@ one_run() { # KIND
 		--csi.testnodevolumeattachlimit --csi.secrets "$work/secrets" --ginkgo.no-color --ginkgo.json-report "$work/$kind.json" \
 		>"$work/$kind.out" 2>&1 || true
 	[ -s "$work/$kind.json" ] || { tail -n 40 "$work/$kind.out"; fail "$kind: no report"; }
-	# From the tool's own report; one test of it is pending for everybody.
-	python3 - "$work/$kind.json" >"$work/$kind.counts" <<'END'
-import collections, json, sys
-specs = [s for suite in json.load(open(sys.argv[1])) for s in suite["SpecReports"] if s["LeafNodeType"] == "It"]
+	# From the tool's own report, said as cmocka would, so that each counts as a test; one of them is pending for everybody.
+	python3 - "$kind" "$work/$kind.json" "$work/$kind.counts" <<'END'
+import collections, json, re, sys
+kind, report, counts = sys.argv[1:]
+specs = [s for suite in json.load(open(report)) for s in suite["SpecReports"] if s["LeafNodeType"] == "It" and s["State"] != "pending"]
 states = collections.Counter(s["State"] for s in specs)
 for s in specs:
-    if s["State"] not in ("passed", "pending"):
-        where = " > ".join(s["ContainerHierarchyTexts"] + [s["LeafNodeText"]])
-        print(f"# {s['State']}: {where}: {(s.get('Failure', {}).get('Message', '') + ' ').splitlines()[0]}")
-print(states["passed"], len(specs) - states["passed"] - states["pending"] - states["skipped"], states["skipped"])
+    name = re.sub(r"[^A-Za-z0-9]+", "_", " ".join([kind, *s["ContainerHierarchyTexts"], s["LeafNodeText"]])).strip("_")
+    print("[ RUN      ]", name)
+    if s["State"] != "passed":
+        print("skipped:" if s["State"] == "skipped" else "", s.get("Failure", {}).get("Message", ""))
+    print({"passed": "[       OK ]", "skipped": "[  SKIPPED ]"}.get(s["State"], "[  FAILED  ]"), name)
+with open(counts, "w") as f:
+    print(states["passed"], len(specs) - states["passed"] - states["skipped"], states["skipped"], file=f)
 END
-	grep '^#' "$work/$kind.counts" || true
-	read -r passed failed skipped < <(tail -n 1 "$work/$kind.counts")
+	read -r passed failed skipped <"$work/$kind.counts"
 	echo "csi-sanity $version, $kind access, $((volume_bytes >> 20)) MiB growing to $((expanded_bytes >> 20)) MiB: $passed passed, $failed failed," \
 		"$skipped skipped ($((SECONDS - since)) s)"
 	[ "$passed $failed $skipped" = "$want_passed 0 0" ] || { tail -n 60 "$work/$kind.out" >&2; fail "$kind: wanted $want_passed passed, 0, 0"; }
