@@ -379,7 +379,8 @@ void ops_run(struct op *op)
 	op->err.code = code;
 	if (code == CLEAT_UNAVAILABLE && op->pool->phase == POOL_ONLINE)
 		pool_hurry(op->pool); /* is it still there? */
-	if (code && op->again_ms > 0 && !e->closing) {
+	/* "Not yet" of something that was undone after a failure is not the operation's: that one has failed. */
+	if (code == CLEAT_ABORTED && op->again_ms > 0 && !e->closing) {
 		op->phase = OP_AGAIN;
 		op->again_at_ms = cleat_time_mono_ms() + op->again_ms;
 		pthread_cond_signal(&e->timer_wake);

@@ -375,7 +375,6 @@ static enum cleat_code undo(struct op *op, struct cleat_error *err)
 
 	set_staged(op, true);
 	(void)!take_down(op, &second);
-	op->again_ms = 0; /* "not yet" of the undoing is not that of the operation, which has failed */
 	return err->code;
 }
 

@@ -55,7 +55,8 @@ bool sim_call(int port, const char *what, const char *json, char *out, size_t ro
 	char head[256];
 	const char *body = json ? json : "";
 	const int fd = connect_to(port);
-	const int n = snprintf(head, sizeof(head), "POST /sim/%s HTTP/1.0\r\nContent-Length: %zu\r\n\r\n", what, strlen(body));
+	const int n = snprintf(head, sizeof(head), "POST /sim/%s HTTP/1.0\r\nContent-Length: %zu\r\n\r\n",
+			       what, strlen(body));
 	char *answer = NULL;
 
 	if (fd >= 0 && send_all(fd, head, (size_t)n) && send_all(fd, body, strlen(body)))

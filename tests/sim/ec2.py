@@ -8,7 +8,8 @@ attachment makes a real block device (a loop device on FOLDER/vol-*.img) appear 
 <instance's folder>/sys, as the NVMe driver shows it.  Every call's signature is recomputed.  Metadata (version 2 only) is at
 /imds/<instance>/latest/...
 
-For tests: GET /sim/stats (calls by action), POST /sim/reset, /sim/set (keys of Knobs), /sim/fault {"action", "code", "status", "times"},
+For tests: GET /sim/stats (calls by action), POST /sim/reset, /sim/uncount, /sim/set (keys of Knobs), /sim/fault {"action", "code", "status",
+"times", "late": done but not answered} or {"forget": true},
 /sim/instance {"id", "state"}, /sim/volume {"gib", "tags", "fs"} (one that is there already), GET /sim/state.
 """
 import argparse
@@ -573,7 +574,10 @@ class Sim:
             fault = self.injected(action)
             if fault and not fault.get("late"):
                 raise Fault(fault["code"], "injected", fault.get("status", 400))
-            xml = getattr(self, action)(p)
+            try:
+                xml = getattr(self, action)(p)
+            except (OSError, subprocess.CalledProcessError) as e:  # the disk below is full
+                raise Fault("InsufficientVolumeCapacity", str(e), 500) from e
             if fault:  # it was done, and the answer is lost
                 raise ConnectionError
             return "<%sResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>r</requestId>%s</%sResponse>" % (action, xml, action)
@@ -613,6 +617,8 @@ class Sim:
             for key, value in body.items():
                 getattr(Knobs, key)
                 setattr(self.knobs, key, type(getattr(Knobs, key))(value))
+        elif what == "fault" and body.get("forget"):
+            self.faults = []
         elif what == "fault":
             self.faults.append(dict({"times": 1}, **body))
         elif what == "instance":

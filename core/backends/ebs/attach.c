@@ -1,6 +1,8 @@
-/* attach.c - attachments: asked of EC2, never remembered; a device name for each; the disk found by the volume's id in its serial number.
+/* attach.c - attachments: asked of EC2, never remembered; a device name for each; the disk found by the
+ * volume's id in its serial number.
  *
- * `map` attaches to this instance and `unmap` detaches again, unless the record says that somebody asked for the attachment itself (Attach).
+ * `map` attaches to this instance and `unmap` detaches again, unless the record says that somebody asked for
+ * the attachment itself (Attach).
  */
 #include "backends/ebs/ebs.h"
 
@@ -46,8 +48,8 @@ static bool serial_fits(const char *serial, const char *id)
 	return strncmp(serial, "vol", 3) == 0 && strcmp(serial + 3, id + 4) == 0;
 }
 
-enum cleat_code ebs_disk(struct ebs_pool *pool, const char *id, const char *device, struct cleat_disk *out, bool *found_out,
-			 struct cleat_error *err)
+enum cleat_code ebs_disk(struct ebs_pool *pool, const char *id, const char *device, struct cleat_disk *out,
+			 bool *found_out, struct cleat_error *err)
 {
 	char serial[EBS_ID_BYTES], link[96];
 
@@ -73,8 +75,8 @@ enum cleat_code ebs_disk(struct ebs_pool *pool, const char *id, const char *devi
 
 /* ---- nodes and instances ---- */
 
-static enum cleat_code describe_instances(struct ebs_pool *pool, struct cleat_op *op, const char *filter, const char *value,
-					  struct cleat_xml **doc, struct cleat_error *err)
+static enum cleat_code describe_instances(struct ebs_pool *pool, struct cleat_op *op, const char *filter,
+					  const char *value, struct cleat_xml **doc, struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf form = ebs_form("DescribeInstances");
 
@@ -95,8 +97,8 @@ static const struct cleat_xml_node *first_instance(const struct cleat_xml *doc)
 }
 
 /* A node is this one, or an instance id, or the name in the tag that every daemon gives its own instance. */
-static enum cleat_code instance_of(struct ebs_pool *pool, struct cleat_op *op, const char *node, char out[EBS_ID_BYTES],
-				   struct cleat_error *err)
+static enum cleat_code instance_of(struct ebs_pool *pool, struct cleat_op *op, const char *node,
+				   char out[EBS_ID_BYTES], struct cleat_error *err)
 {
 	cleat_autoxml struct cleat_xml *doc = NULL;
 	const bool own = !*node || strcmp(node, pool->node) == 0;
@@ -110,12 +112,14 @@ static enum cleat_code instance_of(struct ebs_pool *pool, struct cleat_op *op, c
 		return CLEAT_OK;
 	}
 	if (own)
-		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "this node is no EC2 instance (set 'instance' if it is)");
+		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+				       "this node is no EC2 instance (set 'instance' if it is)");
 	if (describe_instances(pool, op, "tag:" EBS_TAG_NODE, node, &doc, err))
 		return err->code;
 	const char *id = cleat_xml_get(first_instance(doc), "instanceId");
 	if (!ebs_is_id(id, "i-"))
-		return cleat_error_set(err, CLEAT_NOT_FOUND, "no EC2 instance is node '%s' (tag " EBS_TAG_NODE ")", node);
+		return cleat_error_set(err, CLEAT_NOT_FOUND,
+				       "no EC2 instance is node '%s' (tag " EBS_TAG_NODE ")", node);
 	snprintf(out, EBS_ID_BYTES, "%s", id);
 	return CLEAT_OK;
 }
@@ -125,7 +129,8 @@ struct other {
 };
 
 /* Who an instance is, as far as EC2 tells; an instance that it does not know is terminated for good. */
-static enum cleat_code who_is(struct ebs_pool *pool, struct cleat_op *op, const char *instance, struct other *out, struct cleat_error *err)
+static enum cleat_code who_is(struct ebs_pool *pool, struct cleat_op *op, const char *instance,
+			      struct other *out, struct cleat_error *err)
 {
 	cleat_autoxml struct cleat_xml *doc = NULL;
 
@@ -149,8 +154,8 @@ static void detach_key(const char *id, char key[48])
 	snprintf(key, 48, "detach %s", id);
 }
 
-static enum cleat_code detach_call(struct ebs_pool *pool, struct cleat_op *op, const char *id, const char *instance, bool force,
-				   struct cleat_error *err)
+static enum cleat_code detach_call(struct ebs_pool *pool, struct cleat_op *op, const char *id,
+				   const char *instance, bool force, struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf form = ebs_form("DetachVolume");
 	struct ebs_why why;
@@ -170,8 +175,8 @@ static enum cleat_code detach_call(struct ebs_pool *pool, struct cleat_op *op, c
 	return CLEAT_OK;
 }
 
-static enum cleat_code check_idle_here(struct ebs_pool *pool, const char *id, const char *name, const struct ebs_attachment *a,
-				       struct cleat_error *err)
+static enum cleat_code check_idle_here(struct ebs_pool *pool, const char *id, const char *name,
+				       const struct ebs_attachment *a, struct cleat_error *err)
 {
 	struct cleat_disk disk;
 	bool found = false;
@@ -181,8 +186,8 @@ static enum cleat_code check_idle_here(struct ebs_pool *pool, const char *id, co
 	return found ? cleat_disk_check_idle(&disk, name, err) : CLEAT_OK;
 }
 
-enum cleat_code ebs_take_away(struct ebs_pool *pool, struct cleat_op *op, const char *id, const char *name, const char *instance, bool force,
-			      struct cleat_error *err)
+enum cleat_code ebs_take_away(struct ebs_pool *pool, struct cleat_op *op, const char *id, const char *name,
+			      const char *instance, bool force, struct cleat_error *err)
 {
 	ebs_autothing struct ebs_thing t = { .snapshot = false };
 	const struct ebs_attachment *a = NULL;
@@ -196,11 +201,14 @@ enum cleat_code ebs_take_away(struct ebs_pool *pool, struct cleat_op *op, const 
 	if (found)
 		a = *instance ? attached_to(&t, instance) : attached_elsewhere(&t, "");
 	if (!a) {
-		/* The kernel takes the disk away a moment later; whoever attaches next must not find the old one. */
-		if (strcmp(instance, pool->instance) == 0 && (ebs_disk(pool, id, NULL, &disk, &disk_there, err)))
+		/* The kernel takes the disk away a moment later; whoever attaches next must not find the old
+		 * one. */
+		if (strcmp(instance, pool->instance) == 0 &&
+		    (ebs_disk(pool, id, NULL, &disk, &disk_there, err)))
 			return err->code;
 		if (disk_there)
-			return cleat_pending_wait(&pool->pending, op, key, "wait for the device to go", &pool->attach_rule, err);
+			return cleat_pending_wait(&pool->pending, op, key, "wait for the device to go",
+						  &pool->attach_rule, err);
 		cleat_pending_done(&pool->pending, key);
 		return CLEAT_OK;
 	}
@@ -211,7 +219,8 @@ enum cleat_code ebs_take_away(struct ebs_pool *pool, struct cleat_op *op, const 
 		if (detach_call(pool, op, id, a->instance, force, err))
 			return err->code;
 	}
-	return cleat_pending_wait(&pool->pending, op, key, "wait for the volume to be detached", &pool->attach_rule, err);
+	return cleat_pending_wait(&pool->pending, op, key, "wait for the volume to be detached",
+				  &pool->attach_rule, err);
 }
 
 /* ---- who has it, and whether that one is evicted ---- */
@@ -229,8 +238,9 @@ static bool is_dead(const struct other *o)
 }
 
 /* Written down before it is done, so that it is known whatever happens then. */
-static enum cleat_code note_eviction(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec,
-				     const struct ebs_attachment *a, const struct other *o, const char *by, struct cleat_error *err)
+static enum cleat_code note_eviction(struct ebs_pool *pool, struct cleat_op *op,
+				     const struct cleat_record *rec, const struct ebs_attachment *a,
+				     const struct other *o, const char *by, struct cleat_error *err)
 {
 	char text[256], when[24];
 	const time_t now = time(NULL);
@@ -238,12 +248,13 @@ static enum cleat_code note_eviction(struct ebs_pool *pool, struct cleat_op *op,
 
 	gmtime_r(&now, &tm);
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	snprintf(text, sizeof(text), "%s %s %.60s (%.10s) for %.60s by %s", when, a->instance, o->node, o->state, pool->node, by);
+	snprintf(text, sizeof(text), "%s %s %.60s (%.10s) for %.60s by %s", when, a->instance, o->node,
+		 o->state, pool->node, by);
 	return ebs_tag_set(pool, op, rec->key, EBS_TAG_EVICTED, text, err);
 }
 
-static enum cleat_code evict(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec, const struct ebs_attachment *a,
-			     const char *by, struct cleat_error *err)
+static enum cleat_code evict(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec,
+			     const struct ebs_attachment *a, const char *by, struct cleat_error *err)
 {
 	struct other o;
 	char key[48];
@@ -255,12 +266,14 @@ static enum cleat_code evict(struct ebs_pool *pool, struct cleat_op *op, const s
 		    detach_call(pool, op, rec->key, a->instance, !is_dead(&o), err))
 			return err->code;
 	}
-	return cleat_pending_wait(&pool->pending, op, key, "wait for the evicted node's attachment to go", &pool->attach_rule, err);
+	return cleat_pending_wait(&pool->pending, op, key, "wait for the evicted node's attachment to go",
+				  &pool->attach_rule, err);
 }
 
 /* The volume is another instance's: refused, unless its policy says otherwise. */
-static enum cleat_code held_elsewhere(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec,
-				      const struct ebs_attachment *a, struct cleat_error *err)
+static enum cleat_code held_elsewhere(struct ebs_pool *pool, struct cleat_op *op,
+				      const struct cleat_record *rec, const struct ebs_attachment *a,
+				      struct cleat_error *err)
 {
 	const char *rule = policy(pool, rec);
 	struct other o;
@@ -268,9 +281,12 @@ static enum cleat_code held_elsewhere(struct ebs_pool *pool, struct cleat_op *op
 	if (who_is(pool, op, a->instance, &o, err))
 		return err->code;
 	if (strcmp(rule, "always") == 0 || (strcmp(rule, "stopped") == 0 && is_dead(&o)))
-		return evict(pool, op, rec, a, strcmp(rule, "always") == 0 ? "policy always" : "policy stopped", err);
-	return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "volume '%s' is in use: attached to node '%s' (instance %s, %s)", rec->name,
-			       *o.node ? o.node : a->instance, a->instance, *o.state ? o.state : "state unknown");
+		return evict(pool, op, rec, a,
+			     strcmp(rule, "always") == 0 ? "policy always" : "policy stopped", err);
+	return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+			       "volume '%s' is in use: attached to node '%s' (instance %s, %s)", rec->name,
+			       *o.node ? o.node : a->instance, a->instance,
+			       *o.state ? o.state : "state unknown");
 }
 
 /* ---- attaching ---- */
@@ -291,7 +307,8 @@ static bool is_taken(const struct ebs_things *attached, const char *instance, co
 }
 
 /* The free name that was not tried for the longest time; it is marked as tried. */
-static bool choose_name(struct ebs_pool *pool, const struct ebs_things *attached, const char *instance, char out[16])
+static bool choose_name(struct ebs_pool *pool, const struct ebs_things *attached, const char *instance,
+			char out[16])
 {
 	int best = -1;
 
@@ -299,7 +316,8 @@ static bool choose_name(struct ebs_pool *pool, const struct ebs_things *attached
 	for (unsigned i = 0; i < EBS_NAMES; i++) {
 		char name[16];
 		device_name(i, name);
-		if (!is_taken(attached, instance, name) && (best < 0 || pool->name_used[i] < pool->name_used[best]))
+		if (!is_taken(attached, instance, name) &&
+		    (best < 0 || pool->name_used[i] < pool->name_used[best]))
 			best = (int)i;
 	}
 	if (best >= 0)
@@ -310,12 +328,14 @@ static bool choose_name(struct ebs_pool *pool, const struct ebs_things *attached
 	return best >= 0;
 }
 
-/* Volumes an instance can have, its root among them.  Nitro instances share 28 places between volumes, network cards and instance stores (the
- * EC2 user guide, "Amazon EBS volume limits for EC2 instances"), bare metal ones have 31; those on Xen take 40. */
+/* Volumes an instance can have, its root among them.  Nitro instances share 28 places between volumes,
+ * network cards and instance stores (the EC2 user guide, "Amazon EBS volume limits for EC2 instances"), bare
+ * metal ones have 31; those on Xen take 40. */
 static unsigned limit_of_type(const char *type)
 {
-	static const char *const xen[] = { "t1.", "t2.", "m1.", "m2.", "m3.", "m4.", "c1.", "c3.", "c4.", "r3.", "r4.",
-					   "d2.", "i2.", "x1.", "x1e.", "h1.", "g2.", "g3.", "g3s.", "p2.", "p3.", "f1." };
+	static const char *const xen[] = { "t1.", "t2.", "m1.",	 "m2.", "m3.", "m4.", "c1.",  "c3.",
+					   "c4.", "r3.", "r4.",	 "d2.", "i2.", "x1.", "x1e.", "h1.",
+					   "g2.", "g3.", "g3s.", "p2.", "p3.", "f1." };
 
 	if (strstr(type, ".metal"))
 		return 31;
@@ -325,8 +345,8 @@ static unsigned limit_of_type(const char *type)
 	return 28;
 }
 
-static enum cleat_code type_of(struct ebs_pool *pool, struct cleat_op *op, const char *instance, char out[EBS_WORD_BYTES],
-			       struct cleat_error *err)
+static enum cleat_code type_of(struct ebs_pool *pool, struct cleat_op *op, const char *instance,
+			       char out[EBS_WORD_BYTES], struct cleat_error *err)
 {
 	cleat_autoxml struct cleat_xml *doc = NULL;
 
@@ -339,8 +359,8 @@ static enum cleat_code type_of(struct ebs_pool *pool, struct cleat_op *op, const
 	return CLEAT_OK;
 }
 
-static enum cleat_code check_limit(struct ebs_pool *pool, struct cleat_op *op, const char *instance, const struct ebs_things *attached,
-				   struct cleat_error *err)
+static enum cleat_code check_limit(struct ebs_pool *pool, struct cleat_op *op, const char *instance,
+				   const struct ebs_things *attached, struct cleat_error *err)
 {
 	uint64_t limit = cleat_param_number(ebs_pool_params, pool->config, "attach_limit");
 	char type[EBS_WORD_BYTES] = "";
@@ -351,12 +371,13 @@ static enum cleat_code check_limit(struct ebs_pool *pool, struct cleat_op *op, c
 		limit = limit_of_type(type);
 	if (attached->count < limit)
 		return CLEAT_OK;
-	return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "instance '%s'%s%s has %zu volumes attached, and can have %llu", instance,
+	return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED,
+			       "instance '%s'%s%s has %zu volumes attached, and can have %llu", instance,
 			       *type ? " of type " : "", type, attached->count, (unsigned long long)limit);
 }
 
-static enum cleat_code list_attached(struct ebs_pool *pool, struct cleat_op *op, const char *instance, struct ebs_things *out,
-				     struct cleat_error *err)
+static enum cleat_code list_attached(struct ebs_pool *pool, struct cleat_op *op, const char *instance,
+				     struct ebs_things *out, struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf filters = CLEAT_BUF_INIT(1024);
 
@@ -364,19 +385,22 @@ static enum cleat_code list_attached(struct ebs_pool *pool, struct cleat_op *op,
 	return ebs_describe(pool, op, false, &filters, out, err);
 }
 
-static enum cleat_code attach_call(struct ebs_pool *pool, struct cleat_op *op, const char *id, const char *instance, struct cleat_error *err)
+static enum cleat_code attach_call(struct ebs_pool *pool, struct cleat_op *op, const char *id,
+				   const char *instance, struct cleat_error *err)
 {
 	ebs_autothings struct ebs_things attached = { NULL, 0, 0 };
 	struct ebs_why why;
 	char name[16];
 
 	cleat_op_step(op, "attach", EBS_STEP_MS);
-	if (list_attached(pool, op, instance, &attached, err) || check_limit(pool, op, instance, &attached, err))
+	if (list_attached(pool, op, instance, &attached, err) ||
+	    check_limit(pool, op, instance, &attached, err))
 		return err->code;
 	for (unsigned tries = 0; tries < EBS_NAMES; tries++) {
 		cleat_autobuf struct cleat_buf form = ebs_form("AttachVolume");
 		if (!choose_name(pool, &attached, instance, name))
-			return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "instance '%s' has no device name left", instance);
+			return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED,
+					       "instance '%s' has no device name left", instance);
 		cleat_http_form_add(&form, "VolumeId", id);
 		cleat_http_form_add(&form, "InstanceId", instance);
 		cleat_http_form_add(&form, "Device", name);
@@ -388,13 +412,15 @@ static enum cleat_code attach_call(struct ebs_pool *pool, struct cleat_op *op, c
 	}
 	if (!ebs_why_is(&why, "VolumeInUse") && !ebs_why_is(&why, "IncorrectState"))
 		return err->code;
-	*err = (struct cleat_error)CLEAT_ERROR_INIT; /* somebody was quicker, perhaps ourselves: the next look tells */
+	*err = (struct cleat_error)
+		CLEAT_ERROR_INIT; /* somebody was quicker, perhaps ourselves: the next look tells */
 	return CLEAT_OK;
 }
 
-/* "attaching" for too long: EC2 gave the name to somebody else, or the instance hangs.  Off with it, the next try takes another name. */
-static enum cleat_code attach_stuck(struct ebs_pool *pool, const char *id, const struct ebs_attachment *a, const struct cleat_error *why,
-				    struct cleat_error *err)
+/* "attaching" for too long: EC2 gave the name to somebody else, or the instance hangs.  Off with it, the next
+ * try takes another name. */
+static enum cleat_code attach_stuck(struct ebs_pool *pool, const char *id, const struct ebs_attachment *a,
+				    const struct cleat_error *why, struct cleat_error *err)
 {
 	struct cleat_error second = CLEAT_ERROR_INIT;
 
@@ -403,8 +429,8 @@ static enum cleat_code attach_stuck(struct ebs_pool *pool, const char *id, const
 	return err->code;
 }
 
-static enum cleat_code attach_to(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec, const char *instance,
-				 struct ebs_thing *out, struct cleat_error *err)
+static enum cleat_code attach_to(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec,
+				 const char *instance, struct ebs_thing *out, struct cleat_error *err)
 {
 	ebs_autothing struct ebs_thing t = { .snapshot = false };
 	struct cleat_error own = CLEAT_ERROR_INIT;
@@ -425,10 +451,11 @@ static enum cleat_code attach_to(struct ebs_pool *pool, struct cleat_op *op, con
 		t.tags = (struct cleat_kvs){ NULL, 0 };
 		return CLEAT_OK;
 	}
-	if (!a && !other && strcmp(t.state, "available") == 0 && attach_call(pool, op, rec->key, instance, err))
+	if (!a && !other && strcmp(t.state, "available") == 0 &&
+	    attach_call(pool, op, rec->key, instance, err))
 		return err->code;
-	if (cleat_pending_wait(&pool->pending, op, key, "wait for the volume to be attached", &pool->attach_rule, &own) ==
-		    CLEAT_DEADLINE_EXCEEDED &&
+	if (cleat_pending_wait(&pool->pending, op, key, "wait for the volume to be attached",
+			       &pool->attach_rule, &own) == CLEAT_DEADLINE_EXCEEDED &&
 	    a && strcmp(a->state, "attaching") == 0)
 		return attach_stuck(pool, rec->key, a, &own, err);
 	*err = own;
@@ -443,8 +470,9 @@ static void forget_eviction(struct ebs_pool *pool, const char *id)
 	cleat_pending_done(&pool->pending, key);
 }
 
-enum cleat_code ebs_bring_here(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec, struct ebs_thing *thing_out,
-			       struct cleat_disk *disk_out, struct cleat_error *err)
+enum cleat_code ebs_bring_here(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec,
+			       struct ebs_thing *thing_out, struct cleat_disk *disk_out,
+			       struct cleat_error *err)
 {
 	ebs_autothing struct ebs_thing t = { .snapshot = false };
 	bool found = false;
@@ -458,7 +486,8 @@ enum cleat_code ebs_bring_here(struct ebs_pool *pool, struct cleat_op *op, const
 	if (ebs_disk(pool, rec->key, here ? here->device : NULL, disk_out, &found, err))
 		return err->code;
 	if (!found || !disk_out->path[0])
-		return cleat_pending_wait(&pool->pending, op, key, "wait for the device", &pool->attach_rule, err);
+		return cleat_pending_wait(&pool->pending, op, key, "wait for the device", &pool->attach_rule,
+					  err);
 	cleat_pending_done(&pool->pending, key);
 	*thing_out = t;
 	t.tags = (struct cleat_kvs){ NULL, 0 };
@@ -467,8 +496,8 @@ enum cleat_code ebs_bring_here(struct ebs_pool *pool, struct cleat_op *op, const
 
 /* ---- slots ---- */
 
-enum cleat_code ebs_attach(void *arg, struct cleat_op *op, const struct cleat_record *rec, const char *node, bool read_only,
-			   struct cleat_error *err)
+enum cleat_code ebs_attach(void *arg, struct cleat_op *op, const struct cleat_record *rec, const char *node,
+			   bool read_only, struct cleat_error *err)
 {
 	struct ebs_pool *pool = arg;
 	ebs_autothing struct ebs_thing t = { .snapshot = false };
@@ -481,7 +510,8 @@ enum cleat_code ebs_attach(void *arg, struct cleat_op *op, const struct cleat_re
 	return CLEAT_OK;
 }
 
-enum cleat_code ebs_detach(void *arg, struct cleat_op *op, const struct cleat_record *rec, const char *node, struct cleat_error *err)
+enum cleat_code ebs_detach(void *arg, struct cleat_op *op, const struct cleat_record *rec, const char *node,
+			   struct cleat_error *err)
 {
 	struct ebs_pool *pool = arg;
 	char instance[EBS_ID_BYTES] = "";
@@ -489,22 +519,27 @@ enum cleat_code ebs_detach(void *arg, struct cleat_op *op, const struct cleat_re
 	if (*node && instance_of(pool, op, node, instance, err)) {
 		if (err->code != CLEAT_NOT_FOUND)
 			return err->code;
-		*err = (struct cleat_error)CLEAT_ERROR_INIT; /* the instance is gone, and its attachments with it */
+		*err = (struct cleat_error)
+			CLEAT_ERROR_INIT; /* the instance is gone, and its attachments with it */
 		return CLEAT_OK;
 	}
 	return ebs_take_away(pool, op, rec->key, rec->name, instance, false, err);
 }
 
-enum cleat_code ebs_evict(void *arg, struct cleat_op *op, const struct cleat_record *rec, const char *node, struct cleat_error *err)
+enum cleat_code ebs_evict(void *arg, struct cleat_op *op, const struct cleat_record *rec, const char *node,
+			  struct cleat_error *err)
 {
 	struct ebs_pool *pool = arg;
 	ebs_autothing struct ebs_thing t = { .snapshot = false };
 	char instance[EBS_ID_BYTES] = "";
 	bool found = false;
 
-	if ((*node && instance_of(pool, op, node, instance, err)) || ebs_look_at(pool, op, rec->key, &t, &found, err))
+	if ((*node && instance_of(pool, op, node, instance, err)) ||
+	    ebs_look_at(pool, op, rec->key, &t, &found, err))
 		return err->code;
-	const struct ebs_attachment *a = !found ? NULL : *instance ? attached_to(&t, instance) : attached_elsewhere(&t, "");
+	const struct ebs_attachment *a = !found	     ? NULL
+					 : *instance ? attached_to(&t, instance)
+						     : attached_elsewhere(&t, "");
 	if (!a) {
 		forget_eviction(pool, rec->key);
 		return CLEAT_OK;
@@ -513,7 +548,8 @@ enum cleat_code ebs_evict(void *arg, struct cleat_op *op, const struct cleat_rec
 }
 
 /* A clone's file system needs an id of its own before it may be mounted beside its original. */
-static enum cleat_code make_distinct(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec, const struct ebs_thing *t,
+static enum cleat_code make_distinct(struct ebs_pool *pool, struct cleat_op *op,
+				     const struct cleat_record *rec, const struct ebs_thing *t,
 				     const struct cleat_source *source, struct cleat_error *err)
 {
 	const struct cleat_fs *fs = *rec->fs ? cleat_fs_find(rec->fs) : NULL;
@@ -525,8 +561,8 @@ static enum cleat_code make_distinct(struct ebs_pool *pool, struct cleat_op *op,
 	return ebs_tag_remove(pool, op, rec->key, EBS_TAG_DISTINCT, err);
 }
 
-enum cleat_code ebs_map(void *arg, struct cleat_op *op, const struct cleat_record *rec, bool read_only, struct cleat_source *source_out,
-			struct cleat_error *err)
+enum cleat_code ebs_map(void *arg, struct cleat_op *op, const struct cleat_record *rec, bool read_only,
+			struct cleat_source *source_out, struct cleat_error *err)
 {
 	struct ebs_pool *pool = arg;
 	ebs_autothing struct ebs_thing t = { .snapshot = false };
@@ -534,8 +570,10 @@ enum cleat_code ebs_map(void *arg, struct cleat_op *op, const struct cleat_recor
 	struct cleat_disk disk;
 
 	if (rec->kind == CLEAT_KIND_SNAPSHOT)
-		return cleat_error_set(err, CLEAT_UNIMPLEMENTED, "EBS snapshots cannot be mapped: make a volume from '%s'", rec->name);
-	if (ebs_bring_here(pool, op, rec, &t, &disk, err) || cleat_disk_open(&disk, rec, read_only, &source, err))
+		return cleat_error_set(err, CLEAT_UNIMPLEMENTED,
+				       "EBS snapshots cannot be mapped: make a volume from '%s'", rec->name);
+	if (ebs_bring_here(pool, op, rec, &t, &disk, err) ||
+	    cleat_disk_open(&disk, rec, read_only, &source, err))
 		return err->code;
 	if (make_distinct(pool, op, rec, &t, &source, err)) {
 		close(source.fd);
@@ -548,12 +586,14 @@ enum cleat_code ebs_map(void *arg, struct cleat_op *op, const struct cleat_recor
 static bool asked_for(const struct ebs_pool *pool, const struct cleat_record *rec)
 {
 	for (size_t i = 0; i < rec->attachment_count; i++)
-		if (strcmp(rec->attachments[i].node, pool->node) == 0 || strcmp(rec->attachments[i].node, pool->instance) == 0)
+		if (strcmp(rec->attachments[i].node, pool->node) == 0 ||
+		    strcmp(rec->attachments[i].node, pool->instance) == 0)
 			return true;
 	return false;
 }
 
-enum cleat_code ebs_unmap(void *arg, struct cleat_op *op, const struct cleat_record *rec, struct cleat_error *err)
+enum cleat_code ebs_unmap(void *arg, struct cleat_op *op, const struct cleat_record *rec,
+			  struct cleat_error *err)
 {
 	struct ebs_pool *pool = arg;
 	struct cleat_error own = CLEAT_ERROR_INIT;

@@ -1,5 +1,5 @@
-/* credentials.c - who signs: the pool's own key, the environment's, that of a credentials file, or the role of the instance; the first that is
- * there. */
+/* credentials.c - who signs: the pool's own key, the environment's, that of a credentials file, or the role
+ * of the instance; the first that is there. */
 #include "backends/ebs/ebs.h"
 
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 
 #define REFRESH_BEFORE_MS (5 * 60 * 1000LL)
 #define FILE_AGE_MS (5 * 60 * 1000LL) /* a file may be replaced at any time */
-#define RETRY_MS (30 * 1000LL) /* a refresh that failed while the old key is still good */
+#define RETRY_MS (30 * 1000LL)	      /* a refresh that failed while the old key is still good */
 #define NEVER_MS (INT64_MAX / 2)
 
 void ebs_key_done(struct ebs_key *key)
@@ -43,7 +43,8 @@ static enum cleat_code no_memory(struct cleat_error *err)
 	return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
 }
 
-static enum cleat_code key_set(struct ebs_key *key, const char *id, const char *secret, const char *token, struct cleat_error *err)
+static enum cleat_code key_set(struct ebs_key *key, const char *id, const char *secret, const char *token,
+			       struct cleat_error *err)
 {
 	if (!*id || strlen(id) >= sizeof(key->id) || !*secret)
 		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "the AWS access key is incomplete");
@@ -55,17 +56,21 @@ static enum cleat_code key_set(struct ebs_key *key, const char *id, const char *
 
 /* ---- where they may come from ---- */
 
-static enum cleat_code from_config(struct ebs_pool *pool, struct ebs_key *key, bool *found, struct cleat_error *err)
+static enum cleat_code from_config(struct ebs_pool *pool, struct ebs_key *key, bool *found,
+				   struct cleat_error *err)
 {
 	const char *id = cleat_kv_get(pool->config, "access_key_id");
-	const char *secret_ref = cleat_kv_get(pool->config, "secret_access_key"), *token_ref = cleat_kv_get(pool->config, "session_token");
+	const char *secret_ref = cleat_kv_get(pool->config, "secret_access_key"),
+		   *token_ref = cleat_kv_get(pool->config, "session_token");
 	cleat_autosecret char *secret = NULL, *token = NULL;
 
 	if (!id && !secret_ref)
 		return CLEAT_OK;
 	if (!id || !secret_ref)
-		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "'access_key_id' and 'secret_access_key' go together");
-	if (cleat_sys_secret_read(secret_ref, &secret, err) || (token_ref && cleat_sys_secret_read(token_ref, &token, err)))
+		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+				       "'access_key_id' and 'secret_access_key' go together");
+	if (cleat_sys_secret_read(secret_ref, &secret, err) ||
+	    (token_ref && cleat_sys_secret_read(token_ref, &token, err)))
 		return err->code;
 	*found = true;
 	return key_set(key, id, secret, token, err);
@@ -106,7 +111,8 @@ static bool is_section(const char *line, const char *profile)
 	return line[0] == '[' && strncmp(line + 1, profile, n) == 0 && line[1 + n] == ']';
 }
 
-static enum cleat_code parse_file(char *text, const char *profile, struct ebs_key *key, bool *found, struct cleat_error *err)
+static enum cleat_code parse_file(char *text, const char *profile, struct ebs_key *key, bool *found,
+				  struct cleat_error *err)
 {
 	const char *id = "", *secret = "", *token = NULL, *name;
 	char *rest = NULL, *value;
@@ -125,14 +131,17 @@ static enum cleat_code parse_file(char *text, const char *profile, struct ebs_ke
 			token = value;
 	}
 	if (!*id && !*secret)
-		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "the credentials file has no profile '%s'", profile);
+		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+				       "the credentials file has no profile '%s'", profile);
 	*found = true;
 	return key_set(key, id, secret, token, err);
 }
 
-static enum cleat_code from_file(struct ebs_pool *pool, struct ebs_key *key, bool *found, struct cleat_error *err)
+static enum cleat_code from_file(struct ebs_pool *pool, struct ebs_key *key, bool *found,
+				 struct cleat_error *err)
 {
-	const char *path = cleat_kv_get(pool->config, "credentials_file"), *env = getenv("AWS_SHARED_CREDENTIALS_FILE");
+	const char *path = cleat_kv_get(pool->config, "credentials_file"),
+		   *env = getenv("AWS_SHARED_CREDENTIALS_FILE");
 	cleat_autosecret char *text = NULL;
 	char ref[4096 + 8];
 
@@ -154,14 +163,16 @@ static int64_t parse_time(const char *text)
 	return end && *end == 'Z' ? (int64_t)timegm(&tm) * 1000 : 0;
 }
 
-static enum cleat_code from_role(struct ebs_pool *pool, struct ebs_key *key, int64_t *expires_ms, struct cleat_error *err)
+static enum cleat_code from_role(struct ebs_pool *pool, struct ebs_key *key, int64_t *expires_ms,
+				 struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf text = CLEAT_BUF_INIT(16384);
 	cleat_autojson json_t *json = NULL;
 	char role[128], path[256];
 
 	if (ebs_metadata_word(pool->metadata, "meta-data/iam/security-credentials/", role, sizeof(role), err))
-		return cleat_error_wrap(err, "no AWS credentials are configured, and the instance has no role");
+		return cleat_error_wrap(err,
+					"no AWS credentials are configured, and the instance has no role");
 	snprintf(path, sizeof(path), "meta-data/iam/security-credentials/%s", role);
 	if (ebs_metadata_get(pool->metadata, path, &text, err))
 		return err->code;
@@ -170,11 +181,12 @@ static enum cleat_code from_role(struct ebs_pool *pool, struct ebs_key *key, int
 	if (code)
 		return code;
 	*expires_ms = parse_time(cleat_json_text(json, "Expiration"));
-	return key_set(key, cleat_json_text(json, "AccessKeyId"), cleat_json_text(json, "SecretAccessKey"), cleat_json_text(json, "Token"),
-		       err);
+	return key_set(key, cleat_json_text(json, "AccessKeyId"), cleat_json_text(json, "SecretAccessKey"),
+		       cleat_json_text(json, "Token"), err);
 }
 
-static enum cleat_code fetch(struct ebs_pool *pool, struct ebs_key *key, int64_t *expires_ms, int64_t *refresh_ms, struct cleat_error *err)
+static enum cleat_code fetch(struct ebs_pool *pool, struct ebs_key *key, int64_t *expires_ms,
+			     int64_t *refresh_ms, struct cleat_error *err)
 {
 	const int64_t now = cleat_time_wall_ms();
 	bool found = false;
@@ -196,7 +208,8 @@ static enum cleat_code fetch(struct ebs_pool *pool, struct ebs_key *key, int64_t
 	}
 	if (from_role(pool, key, expires_ms, err))
 		return err->code;
-	*refresh_ms = *expires_ms - REFRESH_BEFORE_MS > now ? *expires_ms - REFRESH_BEFORE_MS : now + RETRY_MS;
+	*refresh_ms =
+		*expires_ms - REFRESH_BEFORE_MS > now ? *expires_ms - REFRESH_BEFORE_MS : now + RETRY_MS;
 	return CLEAT_OK;
 }
 
@@ -205,7 +218,8 @@ static enum cleat_code fetch(struct ebs_pool *pool, struct ebs_key *key, int64_t
 /* With the lock. */
 static enum cleat_code copy_key(const struct ebs_credentials *c, struct ebs_key *out, struct cleat_error *err)
 {
-	*out = (struct ebs_key){ .secret = strdup(c->key.secret), .token = c->key.token ? strdup(c->key.token) : NULL };
+	*out = (struct ebs_key){ .secret = strdup(c->key.secret),
+				 .token = c->key.token ? strdup(c->key.token) : NULL };
 	memcpy(out->id, c->key.id, sizeof(out->id));
 	if (out->secret && (out->token || !c->key.token))
 		return CLEAT_OK;

@@ -1,4 +1,5 @@
-/* ec2.c - calls of the EC2 query API: a form in a signed POST, XML back; errors in our words; pages followed to the end. */
+/* ec2.c - calls of the EC2 query API: a form in a signed POST, XML back; errors in our words; pages followed
+ * to the end. */
 #include "backends/ebs/ebs.h"
 
 #include <stdio.h>
@@ -95,11 +96,12 @@ static void action_of(const struct cleat_buf *form, char action[48])
 	snprintf(action, 48, "%.*s", (int)strcspn(text, "&"), text);
 }
 
-static enum cleat_code explain(const struct cleat_buf *form, const struct cleat_http_answer *answer, struct ebs_why *why,
-			       struct cleat_error *err)
+static enum cleat_code explain(const struct cleat_buf *form, const struct cleat_http_answer *answer,
+			       struct ebs_why *why, struct cleat_error *err)
 {
 	cleat_autoxml struct cleat_xml *doc = NULL;
-	struct cleat_error ignored = CLEAT_ERROR_INIT; /* an error that is no XML comes from something on the way */
+	struct cleat_error ignored =
+		CLEAT_ERROR_INIT; /* an error that is no XML comes from something on the way */
 	const struct cleat_xml_node *error = NULL;
 	char action[48];
 
@@ -109,10 +111,10 @@ static enum cleat_code explain(const struct cleat_buf *form, const struct cleat_
 	const char *code = cleat_xml_get(error, "Code"), *message = cleat_xml_get(error, "Message");
 	snprintf(why->code, sizeof(why->code), "%.*s", (int)sizeof(why->code) - 1, code);
 	if (!*code)
-		return cleat_error_set(err, answer->status >= 500 ? CLEAT_UNAVAILABLE : CLEAT_INTERNAL, "EC2 %s: status %ld", action,
-				       answer->status);
-	return cleat_error_set(err, meaning(code, answer->status), "EC2 %s: %s: %.*s", action, why->code, cleat_text_cut(message, 300),
-			       message);
+		return cleat_error_set(err, answer->status >= 500 ? CLEAT_UNAVAILABLE : CLEAT_INTERNAL,
+				       "EC2 %s: status %ld", action, answer->status);
+	return cleat_error_set(err, meaning(code, answer->status), "EC2 %s: %s: %.*s", action, why->code,
+			       cleat_text_cut(message, 300), message);
 }
 
 /* ---- one call ---- */
@@ -124,19 +126,22 @@ static void set_doubt(struct ebs_pool *pool, bool doubt)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-static enum cleat_code post(struct ebs_pool *pool, const struct cleat_buf *form, bool idempotent, struct cleat_http_answer *answer,
-			    struct cleat_error *err)
+static enum cleat_code post(struct ebs_pool *pool, const struct cleat_buf *form, bool idempotent,
+			    struct cleat_http_answer *answer, struct cleat_error *err)
 {
 	__attribute__((cleanup(ebs_key_done))) struct ebs_key key = { .secret = NULL };
 
 	if (ebs_credentials_get(pool, &key, err))
 		return err->code;
-	const struct cleat_http_sigv4 sig = {
-		.region = pool->region, .service = "ec2", .key_id = key.id, .secret = key.secret, .session_token = key.token
-	};
+	const struct cleat_http_sigv4 sig = { .region = pool->region,
+					      .service = "ec2",
+					      .key_id = key.id,
+					      .secret = key.secret,
+					      .session_token = key.token };
 	const struct cleat_http_request req = { .method = "POST",
 						.url = pool->endpoint,
-						.content_type = "application/x-www-form-urlencoded; charset=utf-8",
+						.content_type =
+							"application/x-www-form-urlencoded; charset=utf-8",
 						.body = cleat_buf_text(form),
 						.body_bytes = form->len,
 						.sigv4 = &sig,
@@ -168,8 +173,9 @@ static void calm_down(struct ebs_pool *pool, struct cleat_op *op)
 	cleat_pending_done(&pool->pending, key);
 }
 
-enum cleat_code ebs_call(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_buf *form, bool idempotent, struct cleat_xml **doc,
-			 struct ebs_why *why, struct cleat_error *err)
+enum cleat_code ebs_call(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_buf *form,
+			 bool idempotent, struct cleat_xml **doc, struct ebs_why *why,
+			 struct cleat_error *err)
 {
 	struct ebs_why own = { "" };
 	struct cleat_error own_err = CLEAT_ERROR_INIT;
@@ -185,7 +191,8 @@ enum cleat_code ebs_call(struct ebs_pool *pool, struct cleat_op *op, const struc
 			return err->code;
 		if (answer.status == 200) {
 			calm_down(pool, op);
-			return doc ? cleat_xml_parse(cleat_buf_text(&answer.body), answer.body.len, doc, err) : CLEAT_OK;
+			return doc ? cleat_xml_parse(cleat_buf_text(&answer.body), answer.body.len, doc, err)
+				   : CLEAT_OK;
 		}
 		explain(form, &answer, why, err);
 		if (!is_expired(why) || tries)
@@ -229,7 +236,8 @@ static uint64_t number(const struct cleat_xml_node *node, const char *name)
 	return strtoull(cleat_xml_get(node, name), NULL, 10);
 }
 
-enum cleat_code ebs_parse_thing(const struct cleat_xml_node *node, bool snapshot, struct ebs_thing *out, struct cleat_error *err)
+enum cleat_code ebs_parse_thing(const struct cleat_xml_node *node, bool snapshot, struct ebs_thing *out,
+				struct cleat_error *err)
 {
 	struct ebs_thing t = { .snapshot = snapshot };
 
@@ -269,7 +277,8 @@ void ebs_things_done(struct ebs_things *list)
 	*list = (struct ebs_things){ NULL, 0, 0 };
 }
 
-static enum cleat_code add_thing(struct ebs_things *list, const struct cleat_xml_node *node, bool snapshot, struct cleat_error *err)
+static enum cleat_code add_thing(struct ebs_things *list, const struct cleat_xml_node *node, bool snapshot,
+				 struct cleat_error *err)
 {
 	if (list->count == list->room) {
 		const size_t room = list->room ? list->room * 2 : 8;
@@ -285,8 +294,9 @@ static enum cleat_code add_thing(struct ebs_things *list, const struct cleat_xml
 	return CLEAT_OK;
 }
 
-static enum cleat_code read_page(struct ebs_pool *pool, struct cleat_op *op, bool snapshots, const struct cleat_buf *filters,
-				 struct cleat_buf *token, struct ebs_things *out, struct cleat_error *err)
+static enum cleat_code read_page(struct ebs_pool *pool, struct cleat_op *op, bool snapshots,
+				 const struct cleat_buf *filters, struct cleat_buf *token,
+				 struct ebs_things *out, struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf form = ebs_form(snapshots ? "DescribeSnapshots" : "DescribeVolumes");
 	cleat_autoxml struct cleat_xml *doc = NULL;
@@ -303,7 +313,8 @@ static enum cleat_code read_page(struct ebs_pool *pool, struct cleat_op *op, boo
 	if (ebs_call(pool, op, &form, true, &doc, NULL, err))
 		return err->code;
 	const struct cleat_xml_node *root = cleat_xml_root(doc), *item;
-	for (item = cleat_xml_child(root, snapshots ? "snapshotSet/item" : "volumeSet/item"); item; item = cleat_xml_next(item))
+	for (item = cleat_xml_child(root, snapshots ? "snapshotSet/item" : "volumeSet/item"); item;
+	     item = cleat_xml_next(item))
 		if (add_thing(out, item, snapshots, err))
 			return err->code;
 	cleat_buf_clear(token);
@@ -311,8 +322,8 @@ static enum cleat_code read_page(struct ebs_pool *pool, struct cleat_op *op, boo
 	return CLEAT_OK;
 }
 
-enum cleat_code ebs_describe(struct ebs_pool *pool, struct cleat_op *op, bool snapshots, const struct cleat_buf *filters,
-			     struct ebs_things *out, struct cleat_error *err)
+enum cleat_code ebs_describe(struct ebs_pool *pool, struct cleat_op *op, bool snapshots,
+			     const struct cleat_buf *filters, struct ebs_things *out, struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf token = CLEAT_BUF_INIT(8192);
 	ebs_autothings struct ebs_things list = { NULL, 0, 0 };

@@ -82,8 +82,8 @@ static void lead(struct ebs_pool *pool)
 	pthread_cond_broadcast(&pool->looked);
 }
 
-enum cleat_code ebs_look_at(struct ebs_pool *pool, struct cleat_op *op, const char *id, struct ebs_thing *out, bool *found_out,
-			    struct cleat_error *err)
+enum cleat_code ebs_look_at(struct ebs_pool *pool, struct cleat_op *op, const char *id, struct ebs_thing *out,
+			    bool *found_out, struct cleat_error *err)
 {
 	struct ebs_look look = { .id = id, .err = CLEAT_ERROR_INIT };
 	char key[48];
@@ -103,8 +103,10 @@ enum cleat_code ebs_look_at(struct ebs_pool *pool, struct cleat_op *op, const ch
 	if (look.err.code) {
 		if (err)
 			*err = look.err;
-		if (op && look.busy) /* whoever led had no operation that could wait: each does it for itself */
-			return cleat_pending_wait(&pool->pending, op, key, "EC2 is asked too often", &pool->busy_rule, err);
+		if (op &&
+		    look.busy) /* whoever led had no operation that could wait: each does it for itself */
+			return cleat_pending_wait(&pool->pending, op, key, "EC2 is asked too often",
+						  &pool->busy_rule, err);
 		return look.err.code;
 	}
 	cleat_pending_done(&pool->pending, key);

@@ -1,4 +1,5 @@
-/* metadata.c - the instance's metadata service, version 2 only: a token is asked for first and shown with every question. */
+/* metadata.c - the instance's metadata service, version 2 only: a token is asked for first and shown with
+ * every question. */
 #include "backends/ebs/ebs.h"
 
 #include <stdio.h>
@@ -19,7 +20,9 @@ struct ebs_metadata {
 
 enum cleat_code ebs_metadata_new(const char *endpoint, struct ebs_metadata **out, struct cleat_error *err)
 {
-	const struct cleat_http_options opts = { .connect_ms = 1000, .total_ms = 3000, .max_body_bytes = MAX_BYTES, .direct = true };
+	const struct cleat_http_options opts = {
+		.connect_ms = 1000, .total_ms = 3000, .max_body_bytes = MAX_BYTES, .direct = true
+	};
 	struct ebs_metadata *m = calloc(1, sizeof(*m));
 
 	if (!m || !(m->endpoint = strdup(endpoint)) || cleat_http_new(&opts, &m->http, err)) {
@@ -56,12 +59,16 @@ static enum cleat_code fetch_token(struct ebs_metadata *m, char token[256], stru
 	char url[256];
 
 	snprintf(url, sizeof(url), "%.200s/latest/api/token", m->endpoint);
-	const struct cleat_http_request req = { .method = "PUT", .url = url, .headers = headers, .body = "", .idempotent = true };
+	const struct cleat_http_request req = {
+		.method = "PUT", .url = url, .headers = headers, .body = "", .idempotent = true
+	};
 	if (cleat_http_call(m->http, &req, &answer, err))
 		return not_there(err);
 	const char *text = cleat_buf_text(&answer.body);
 	if (answer.status != 200 || !*text || strlen(text) > 255 || strpbrk(text, "\r\n"))
-		return cleat_error_set(err, CLEAT_UNAVAILABLE, "metadata service of this instance: no token (status %ld)", answer.status);
+		return cleat_error_set(err, CLEAT_UNAVAILABLE,
+				       "metadata service of this instance: no token (status %ld)",
+				       answer.status);
 	snprintf(token, 256, "%s", text);
 	pthread_mutex_lock(&m->lock);
 	memcpy(m->token, token, sizeof(m->token));
@@ -79,8 +86,8 @@ static enum cleat_code get_token(struct ebs_metadata *m, char token[256], struct
 	return good ? CLEAT_OK : fetch_token(m, token, err);
 }
 
-static enum cleat_code ask(struct ebs_metadata *m, const char *path, const char *token, struct cleat_http_answer *answer,
-			   struct cleat_error *err)
+static enum cleat_code ask(struct ebs_metadata *m, const char *path, const char *token,
+			   struct cleat_http_answer *answer, struct cleat_error *err)
 {
 	char url[512], header[320];
 	const char *const headers[] = { header, NULL };
@@ -92,7 +99,8 @@ static enum cleat_code ask(struct ebs_metadata *m, const char *path, const char 
 	return code ? not_there(err) : CLEAT_OK;
 }
 
-enum cleat_code ebs_metadata_get(struct ebs_metadata *m, const char *path, struct cleat_buf *out, struct cleat_error *err)
+enum cleat_code ebs_metadata_get(struct ebs_metadata *m, const char *path, struct cleat_buf *out,
+				 struct cleat_error *err)
 {
 	cleat_autoanswer struct cleat_http_answer answer = CLEAT_HTTP_ANSWER_INIT;
 	char token[256];
@@ -105,22 +113,27 @@ enum cleat_code ebs_metadata_get(struct ebs_metadata *m, const char *path, struc
 	explicit_bzero(token, sizeof(token));
 	if (answer.status != 200)
 		return cleat_error_set(err, answer.status == 404 ? CLEAT_NOT_FOUND : CLEAT_UNAVAILABLE,
-				       "metadata service of this instance: '%s': status %ld", path, answer.status);
+				       "metadata service of this instance: '%s': status %ld", path,
+				       answer.status);
 	size_t n = answer.body.len;
 	while (n && (answer.body.data[n - 1] == '\n' || answer.body.data[n - 1] == '\r'))
 		n--;
 	cleat_buf_add(out, cleat_buf_text(&answer.body), n);
-	return cleat_buf_ok(out) ? CLEAT_OK : cleat_error_set(err, CLEAT_INTERNAL, "metadata service: '%s' is too long", path);
+	return cleat_buf_ok(out)
+		       ? CLEAT_OK
+		       : cleat_error_set(err, CLEAT_INTERNAL, "metadata service: '%s' is too long", path);
 }
 
-enum cleat_code ebs_metadata_word(struct ebs_metadata *m, const char *path, char *out, size_t room, struct cleat_error *err)
+enum cleat_code ebs_metadata_word(struct ebs_metadata *m, const char *path, char *out, size_t room,
+				  struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf text = CLEAT_BUF_INIT(MAX_BYTES);
 
 	if (ebs_metadata_get(m, path, &text, err))
 		return err->code;
 	const char *word = cleat_buf_text(&text);
-	if (!*word || strlen(word) >= room || strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._") != strlen(word))
+	if (!*word || strlen(word) >= room ||
+	    strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._") != strlen(word))
 		return cleat_error_set(err, CLEAT_INTERNAL, "metadata service: '%s' is not understood", path);
 	snprintf(out, room, "%s", word);
 	return CLEAT_OK;

@@ -1,4 +1,5 @@
-/* recover.c - what is there when a pool opens: one listing for the mount table, for recovery and for the scan. */
+/* recover.c - what is there when a pool opens: one listing for the mount table, for recovery and for the
+ * scan. */
 #include "backends/ebs/ebs.h"
 
 #include <stdio.h>
@@ -15,7 +16,8 @@ static bool is_going(const struct ebs_thing *t)
 
 /* ---- listing ---- */
 
-static enum cleat_code fetch_list(struct ebs_pool *pool, bool snapshots, struct ebs_things *out, struct cleat_error *err)
+static enum cleat_code fetch_list(struct ebs_pool *pool, bool snapshots, struct ebs_things *out,
+				  struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf filters = CLEAT_BUF_INIT(1024);
 
@@ -42,7 +44,8 @@ enum cleat_code ebs_list(struct ebs_pool *pool, struct cleat_error *err)
 {
 	ebs_autothings struct ebs_things list = { NULL, 0, 0 }, snapshots = { NULL, 0, 0 };
 
-	if (fetch_list(pool, false, &list, err) || fetch_list(pool, true, &snapshots, err) || append(&list, &snapshots, err))
+	if (fetch_list(pool, false, &list, err) || fetch_list(pool, true, &snapshots, err) ||
+	    append(&list, &snapshots, err))
 		return err->code;
 	pthread_mutex_lock(&pool->lock);
 	struct ebs_things old = pool->listed;
@@ -51,6 +54,13 @@ enum cleat_code ebs_list(struct ebs_pool *pool, struct cleat_error *err)
 	pthread_mutex_unlock(&pool->lock);
 	list = old;
 	return CLEAT_OK;
+}
+
+void ebs_changes(struct ebs_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->listed_is_news = false;
+	pthread_mutex_unlock(&pool->lock);
 }
 
 /* The listing for the caller alone: nobody else changes it while a pool is being opened or examined. */
@@ -71,7 +81,7 @@ enum cleat_code ebs_scan(void *arg, cleat_scan_fn fn, void *fn_arg, struct cleat
 	if (!news && ebs_list(pool, err))
 		return err->code;
 	const struct ebs_things *list = listed(pool);
-	pool->listed_is_news = false;
+	ebs_changes(pool);
 	for (size_t i = 0; i < list->count; i++) {
 		cleat_autorecord struct cleat_record *rec = NULL;
 		const char *broken = NULL;
@@ -85,8 +95,9 @@ enum cleat_code ebs_scan(void *arg, cleat_scan_fn fn, void *fn_arg, struct cleat
 	return CLEAT_OK;
 }
 
-enum cleat_code ebs_find(void *arg, struct cleat_op *op, enum cleat_kind kind, const char *key, const char *scope, const char *name,
-			 struct cleat_record **rec_out, struct cleat_error *err)
+enum cleat_code ebs_find(void *arg, struct cleat_op *op, enum cleat_kind kind, const char *key,
+			 const char *scope, const char *name, struct cleat_record **rec_out,
+			 struct cleat_error *err)
 {
 	struct ebs_pool *pool = arg;
 	ebs_autothing struct ebs_thing t = { .snapshot = false };
@@ -117,8 +128,8 @@ enum cleat_code ebs_find(void *arg, struct cleat_op *op, enum cleat_kind kind, c
 	if (ebs_record_of(pool, &t, &rec, &broken, err))
 		return err->code;
 	if (broken)
-		return cleat_error_set(err, strstr(broken, "just being") ? CLEAT_ABORTED : CLEAT_DATA_LOSS, "the record of '%s' cannot be used: %s",
-				       t.id, broken);
+		return cleat_error_set(err, strstr(broken, "just being") ? CLEAT_ABORTED : CLEAT_DATA_LOSS,
+				       "the record of '%s' cannot be used: %s", t.id, broken);
 	*rec_out = cleat_steal(rec);
 	return CLEAT_OK;
 }
@@ -142,7 +153,8 @@ static bool somebody_asked(const struct ebs_pool *pool, const struct ebs_thing *
 	if (ebs_record_of(pool, t, &rec, &broken, NULL) || broken)
 		return true; /* not known: it stays */
 	for (size_t i = 0; i < rec->attachment_count && !asked; i++)
-		asked = strcmp(rec->attachments[i].node, pool->node) == 0 || strcmp(rec->attachments[i].node, pool->instance) == 0;
+		asked = strcmp(rec->attachments[i].node, pool->node) == 0 ||
+			strcmp(rec->attachments[i].node, pool->instance) == 0;
 	return asked;
 }
 
@@ -152,17 +164,22 @@ static void free_volume(struct recovery *r, const struct ebs_thing *t)
 	struct cleat_error err = CLEAT_ERROR_INIT;
 	char line[256];
 
-	if (t->snapshot || !ebs_attached_here(r->pool, t) || r->in_use(t->id, r->arg) || somebody_asked(r->pool, t))
+	if (t->snapshot || !ebs_attached_here(r->pool, t) || r->in_use(t->id, r->arg) ||
+	    somebody_asked(r->pool, t))
 		return;
 	if (!r->change) {
 		snprintf(line, sizeof(line), "volume '%s' is attached here and nobody uses it", t->id);
 	} else {
 		/* "not yet" is what a detachment that has begun answers: it ends without us. */
-		enum cleat_code code = ebs_take_away(r->pool, NULL, t->id, t->id, r->pool->instance, false, &err);
+		enum cleat_code code =
+			ebs_take_away(r->pool, NULL, t->id, t->id, r->pool->instance, false, &err);
 		if (code == CLEAT_OK || code == CLEAT_ABORTED)
-			snprintf(line, sizeof(line), "volume '%s' was attached here and nobody used it: detached", t->id);
+			snprintf(line, sizeof(line),
+				 "volume '%s' was attached here and nobody used it: detached", t->id);
 		else
-			snprintf(line, sizeof(line), "volume '%s' is attached here and nobody uses it, but: %.150s", t->id, err.msg);
+			snprintf(line, sizeof(line),
+				 "volume '%s' is attached here and nobody uses it, but: %.150s", t->id,
+				 err.msg);
 	}
 	r->report(line, r->arg);
 }
@@ -175,9 +192,11 @@ static void drop_passing(struct recovery *r, const struct ebs_thing *t)
 
 	cleat_http_form_add(&form, "SnapshotId", t->id);
 	if (r->change && ebs_call(r->pool, NULL, &form, true, NULL, NULL, &err))
-		snprintf(line, sizeof(line), "snapshot '%s' was made for a clone that was cut off, but: %.150s", t->id, err.msg);
+		snprintf(line, sizeof(line),
+			 "snapshot '%s' was made for a clone that was cut off, but: %.150s", t->id, err.msg);
 	else
-		snprintf(line, sizeof(line), "snapshot '%s' was made for a clone that was cut off%s", t->id, r->change ? ": removed" : "");
+		snprintf(line, sizeof(line), "snapshot '%s' was made for a clone that was cut off%s", t->id,
+			 r->change ? ": removed" : "");
 	r->report(line, r->arg);
 }
 
@@ -211,27 +230,28 @@ static enum cleat_code recover(struct recovery *r, struct cleat_error *err)
 	return sweep(r, err);
 }
 
-enum cleat_code ebs_recover(void *arg, bool (*in_use)(const char *key, void *arg), cleat_report_fn report, void *report_arg,
-			    struct cleat_error *err)
+enum cleat_code ebs_recover(void *arg, bool (*in_use)(const char *key, void *arg), cleat_report_fn report,
+			    void *report_arg, struct cleat_error *err)
 {
 	struct recovery r = { arg, in_use, report, report_arg, true };
 
 	return recover(&r, err);
 }
 
-enum cleat_code ebs_leftovers(void *arg, bool (*in_use)(const char *key, void *arg), cleat_report_fn report, void *report_arg,
-			      struct cleat_error *err)
+enum cleat_code ebs_leftovers(void *arg, bool (*in_use)(const char *key, void *arg), cleat_report_fn report,
+			      void *report_arg, struct cleat_error *err)
 {
 	struct recovery r = { arg, in_use, report, report_arg, false };
 	struct ebs_pool *pool = arg;
 
-	pool->listed_is_news = false; /* what is there now, not what was there when the pool was opened */
+	ebs_changes(pool); /* what is there now, not what was there when the pool was opened */
 	return recover(&r, err);
 }
 
 /* ---- the mount table ---- */
 
-/* The device of a mounted file system, or the one that was bound for block access: by number where the mount has one, else by its source. */
+/* The device of a mounted file system, or the one that was bound for block access: by number where the mount
+ * has one, else by its source. */
 static bool disk_of(struct ebs_pool *pool, const struct cleat_mount_entry *entry, struct cleat_disk *out)
 {
 	struct stat st;

@@ -13,8 +13,10 @@ static void passing_key(const char *key, char out[360])
 	snprintf(out, 360, "passing %.340s", key);
 }
 
-/* What its users have written so far goes to the volume; the snapshot is then as good as a crash, which journals are made for. */
-static enum cleat_code sync_source(struct cleat_op *op, const struct cleat_where *where, struct cleat_error *err)
+/* What its users have written so far goes to the volume; the snapshot is then as good as a crash, which
+ * journals are made for. */
+static enum cleat_code sync_source(struct cleat_op *op, const struct cleat_where *where,
+				   struct cleat_error *err)
 {
 	cleat_autoclose int fd = -1;
 
@@ -33,8 +35,9 @@ static enum cleat_code sync_source(struct cleat_op *op, const struct cleat_where
 }
 
 /* Not repeated by itself: a second call would make a second snapshot. */
-static enum cleat_code create_snapshot(struct ebs_pool *pool, struct cleat_op *op, const char *volume, const struct cleat_record *rec,
-				       char id_out[EBS_ID_BYTES], struct cleat_error *err)
+static enum cleat_code create_snapshot(struct ebs_pool *pool, struct cleat_op *op, const char *volume,
+				       const struct cleat_record *rec, char id_out[EBS_ID_BYTES],
+				       struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf form = ebs_form("CreateSnapshot");
 	cleat_autoxml struct cleat_xml *doc = NULL;
@@ -60,8 +63,8 @@ static enum cleat_code create_snapshot(struct ebs_pool *pool, struct cleat_op *o
 	return CLEAT_OK;
 }
 
-static enum cleat_code look_at_snapshot(struct ebs_pool *pool, struct cleat_op *op, const char *id, struct ebs_thing *out, bool *found_out,
-					struct cleat_error *err)
+static enum cleat_code look_at_snapshot(struct ebs_pool *pool, struct cleat_op *op, const char *id,
+					struct ebs_thing *out, bool *found_out, struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf filters = CLEAT_BUF_INIT(1024);
 	ebs_autothings struct ebs_things list = { NULL, 0, 0 };
@@ -77,7 +80,8 @@ static enum cleat_code look_at_snapshot(struct ebs_pool *pool, struct cleat_op *
 	return CLEAT_OK;
 }
 
-static enum cleat_code delete_snapshot(struct ebs_pool *pool, struct cleat_op *op, const char *id, struct cleat_error *err)
+static enum cleat_code delete_snapshot(struct ebs_pool *pool, struct cleat_op *op, const char *id,
+				       struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf form = ebs_form("DeleteSnapshot");
 	struct ebs_why why;
@@ -94,7 +98,8 @@ static enum cleat_code delete_snapshot(struct ebs_pool *pool, struct cleat_op *o
 
 /* ---- clones ---- */
 
-static enum cleat_code wait_completed(struct ebs_pool *pool, struct cleat_op *op, const char *key, const char *id, struct cleat_error *err)
+static enum cleat_code wait_completed(struct ebs_pool *pool, struct cleat_op *op, const char *key,
+				      const char *id, struct cleat_error *err)
 {
 	ebs_autothing struct ebs_thing t = { .snapshot = true };
 	bool found = false;
@@ -106,11 +111,13 @@ static enum cleat_code wait_completed(struct ebs_pool *pool, struct cleat_op *op
 	if (found && strcmp(t.state, "error") == 0)
 		return cleat_error_set(err, CLEAT_DATA_LOSS, "EC2 says that snapshot '%s' has failed", id);
 	/* Without a limit that counts: a large first snapshot takes hours. */
-	return cleat_pending_wait(&pool->pending, op, key, "wait for the snapshot to be complete", &pool->modify_rule, err);
+	return cleat_pending_wait(&pool->pending, op, key, "wait for the snapshot to be complete",
+				  &pool->modify_rule, err);
 }
 
-enum cleat_code ebs_clone_source(struct ebs_pool *pool, struct cleat_op *op, const char *key, const struct cleat_record *source,
-				 const struct cleat_where *where, char snapshot_out[EBS_ID_BYTES], struct cleat_error *err)
+enum cleat_code ebs_clone_source(struct ebs_pool *pool, struct cleat_op *op, const char *key,
+				 const struct cleat_record *source, const struct cleat_where *where,
+				 char snapshot_out[EBS_ID_BYTES], struct cleat_error *err)
 {
 	char passing[360], note[CLEAT_PENDING_NOTE_BYTES];
 
@@ -123,7 +130,8 @@ enum cleat_code ebs_clone_source(struct ebs_pool *pool, struct cleat_op *op, con
 		return code;
 	}
 	if (!cleat_pending_note(&pool->pending, passing, note)) {
-		if (sync_source(op, where, err) || create_snapshot(pool, op, source->key, NULL, snapshot_out, err) ||
+		if (sync_source(op, where, err) ||
+		    create_snapshot(pool, op, source->key, NULL, snapshot_out, err) ||
 		    cleat_pending_put_note(&pool->pending, passing, snapshot_out, err))
 			return err->code;
 	} else {
@@ -146,8 +154,9 @@ void ebs_clone_made(struct ebs_pool *pool, const char *key)
 
 /* ---- snapshots that stay ---- */
 
-static enum cleat_code snapshot_record(const struct ebs_pool *pool, const struct ebs_thing *t, const struct cleat_record *wish,
-				       struct cleat_record **out, struct cleat_error *err)
+static enum cleat_code snapshot_record(const struct ebs_pool *pool, const struct ebs_thing *t,
+				       const struct cleat_record *wish, struct cleat_record **out,
+				       struct cleat_error *err)
 {
 	cleat_autorecord struct cleat_record *rec = NULL;
 	const char *broken = NULL;
@@ -155,14 +164,16 @@ static enum cleat_code snapshot_record(const struct ebs_pool *pool, const struct
 	if (ebs_record_of(pool, t, &rec, &broken, err))
 		return err->code;
 	if (broken || strcmp(rec->source, wish->source) != 0)
-		return cleat_error_set(err, CLEAT_ALREADY_EXISTS, "snapshot '%s' exists (%s), %s%s", wish->name, t->id,
-				       broken ? broken : "of volume ", broken ? "" : rec->source);
+		return cleat_error_set(err, CLEAT_ALREADY_EXISTS, "snapshot '%s' exists (%s), %s%s",
+				       wish->name, t->id, broken ? broken : "of volume ",
+				       broken ? "" : rec->source);
 	*out = cleat_steal(rec);
 	return CLEAT_OK;
 }
 
-static enum cleat_code finish_snapshot(struct ebs_pool *pool, struct cleat_op *op, const char *key, const char *id,
-				       const struct cleat_record *wish, struct cleat_record **out, struct cleat_error *err)
+static enum cleat_code finish_snapshot(struct ebs_pool *pool, struct cleat_op *op, const char *key,
+				       const char *id, const struct cleat_record *wish,
+				       struct cleat_record **out, struct cleat_error *err)
 {
 	ebs_autothing struct ebs_thing t = { .snapshot = true };
 	bool found = false;
@@ -170,15 +181,17 @@ static enum cleat_code finish_snapshot(struct ebs_pool *pool, struct cleat_op *o
 	if (look_at_snapshot(pool, op, id, &t, &found, err))
 		return err->code;
 	if (!found)
-		return cleat_pending_wait(&pool->pending, op, key, "wait for the new snapshot", &pool->create_rule, err);
+		return cleat_pending_wait(&pool->pending, op, key, "wait for the new snapshot",
+					  &pool->create_rule, err);
 	if (snapshot_record(pool, &t, wish, out, err))
 		return err->code;
 	cleat_pending_done(&pool->pending, key);
 	return CLEAT_OK;
 }
 
-enum cleat_code ebs_snapshot(void *arg, struct cleat_op *op, const struct cleat_record *const *sources, const struct cleat_where *wheres,
-			     const struct cleat_record *const *recs, size_t count, struct cleat_record **recs_out, struct cleat_error *err)
+enum cleat_code ebs_snapshot(void *arg, struct cleat_op *op, const struct cleat_record *const *sources,
+			     const struct cleat_where *wheres, const struct cleat_record *const *recs,
+			     size_t count, struct cleat_record **recs_out, struct cleat_error *err)
 {
 	struct ebs_pool *pool = arg;
 	ebs_autothing struct ebs_thing t = { .snapshot = true };
@@ -186,22 +199,26 @@ enum cleat_code ebs_snapshot(void *arg, struct cleat_op *op, const struct cleat_
 	char key[320], id[CLEAT_PENDING_NOTE_BYTES];
 	bool found = false;
 
+	ebs_changes(pool);
 	if (count != 1)
-		return cleat_error_set(err, CLEAT_UNIMPLEMENTED, "EBS takes snapshots of one volume at a time");
+		return cleat_error_set(err, CLEAT_UNIMPLEMENTED,
+				       "EBS takes snapshots of one volume at a time");
 	snprintf(key, sizeof(key), "snapshot %.128s/%.128s", rec->scope, rec->name);
 	if (!cleat_pending_note(&pool->pending, key, id)) {
 		if (ebs_find_named(pool, op, true, rec->scope, rec->name, &t, &found, err))
 			return err->code;
 		if (found)
 			return snapshot_record(pool, &t, rec, recs_out, err);
-		if (sync_source(op, &wheres[0], err) || create_snapshot(pool, op, sources[0]->key, rec, id, err) ||
+		if (sync_source(op, &wheres[0], err) ||
+		    create_snapshot(pool, op, sources[0]->key, rec, id, err) ||
 		    cleat_pending_put_note(&pool->pending, key, id, err))
 			return err->code;
 	}
 	return finish_snapshot(pool, op, key, id, rec, recs_out, err);
 }
 
-enum cleat_code ebs_remove_snapshot(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec, struct cleat_error *err)
+enum cleat_code ebs_remove_snapshot(struct ebs_pool *pool, struct cleat_op *op,
+				    const struct cleat_record *rec, struct cleat_error *err)
 {
 	ebs_autothing struct ebs_thing t = { .snapshot = true };
 	bool found = false;
@@ -211,7 +228,8 @@ enum cleat_code ebs_remove_snapshot(struct ebs_pool *pool, struct cleat_op *op, 
 	if (!found)
 		return CLEAT_OK;
 	if (!ebs_is_ours(pool, &t))
-		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "'%s' is no longer marked as a snapshot of this pool: not deleted",
+		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+				       "'%s' is no longer marked as a snapshot of this pool: not deleted",
 				       rec->key);
 	return delete_snapshot(pool, op, rec->key, err);
 }

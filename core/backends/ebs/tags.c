@@ -1,6 +1,7 @@
 /* tags.c - records as tags: which are ours, what is written, what is read back.
  *
- * What EC2 itself says (id, size, type, zone ...) is not written but filled in when a record is read, so that it cannot contradict the volume.
+ * What EC2 itself says (id, size, type, zone ...) is not written but filled in when a record is read, so that
+ * it cannot contradict the volume.
  */
 #include "backends/ebs/ebs.h"
 
@@ -39,9 +40,11 @@ static enum cleat_code each_user_tag(const char *text, tag_fn fn, void *arg, str
 	for (char *pair = copy ? strtok_r(copy, ",", &rest) : NULL; pair; pair = strtok_r(NULL, ",", &rest)) {
 		char *equals = strchr(pair, '=');
 		if (!equals || equals == pair || equals - pair > 127 || strlen(equals + 1) > 255)
-			return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "parameter 'tags': '%.60s' is not key=value", pair);
+			return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
+					       "parameter 'tags': '%.60s' is not key=value", pair);
 		if (strncmp(pair, "cleat:", 6) == 0 || strncmp(pair, "aws:", 4) == 0)
-			return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "parameter 'tags': '%.60s' is not yours to set", pair);
+			return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
+					       "parameter 'tags': '%.60s' is not yours to set", pair);
 		*equals = '\0';
 		if (fn(pair, equals + 1, arg, err))
 			return err->code;
@@ -82,8 +85,8 @@ static struct cleat_record *stripped(const struct cleat_record *rec)
 }
 
 /* Everything that is written for a record. */
-static enum cleat_code tags_of(const struct ebs_pool *pool, const struct cleat_record *rec, bool new, struct cleat_kvs *out,
-			       struct cleat_error *err)
+static enum cleat_code tags_of(const struct ebs_pool *pool, const struct cleat_record *rec, bool new,
+			       struct cleat_kvs *out, struct cleat_error *err)
 {
 	cleat_autorecord struct cleat_record *plain = stripped(rec);
 	cleat_autofree struct cleat_pieces *pieces = malloc(sizeof(*pieces));
@@ -94,13 +97,15 @@ static enum cleat_code tags_of(const struct ebs_pool *pool, const struct cleat_r
 	if (cleat_pieces_make(plain, pieces, err) || cleat_kv_set(out, "Name", rec->name, err) ||
 	    each_user_tag(cleat_kv_get(pool->config, "tags"), put, out, err) ||
 	    each_user_tag(cleat_kv_get(&rec->params, "tags"), put, out, err) ||
-	    cleat_kv_set(out, EBS_TAG_POOL, pool->stored_name, err) || cleat_kv_set(out, EBS_TAG_NAME, rec->name, err) ||
+	    cleat_kv_set(out, EBS_TAG_POOL, pool->stored_name, err) ||
+	    cleat_kv_set(out, EBS_TAG_NAME, rec->name, err) ||
 	    cleat_kv_set(out, EBS_TAG_RECORD, pieces->head, err))
 		return err->code;
 	if (*rec->scope && cleat_kv_set(out, EBS_TAG_SCOPE, rec->scope, err))
 		return err->code;
 	/* ext4 does not mind a twin, XFS is mounted with nouuid. */
-	if (new && rec->clone && strcmp(rec->fs, "btrfs") == 0 && cleat_kv_set(out, EBS_TAG_DISTINCT, "pending", err))
+	if (new && rec->clone && strcmp(rec->fs, "btrfs") == 0 &&
+	    cleat_kv_set(out, EBS_TAG_DISTINCT, "pending", err))
 		return err->code;
 	for (size_t i = 0; i < pieces->count; i++) {
 		snprintf(key, sizeof(key), EBS_TAG_RECORD ".%zu", i);
@@ -122,8 +127,8 @@ static void add_pairs(const char *prefix, const struct cleat_kvs *tags, struct c
 	}
 }
 
-enum cleat_code ebs_tags_add(const struct ebs_pool *pool, const char *resource_type, const struct cleat_record *rec, struct cleat_buf *form,
-			     struct cleat_error *err)
+enum cleat_code ebs_tags_add(const struct ebs_pool *pool, const char *resource_type,
+			     const struct cleat_record *rec, struct cleat_buf *form, struct cleat_error *err)
 {
 	cleat_autokvs struct cleat_kvs tags = { NULL, 0 };
 
@@ -134,8 +139,8 @@ enum cleat_code ebs_tags_add(const struct ebs_pool *pool, const char *resource_t
 	return CLEAT_OK;
 }
 
-static enum cleat_code create_tags(struct ebs_pool *pool, struct cleat_op *op, const char *id, const struct cleat_kvs *tags,
-				   struct cleat_error *err)
+static enum cleat_code create_tags(struct ebs_pool *pool, struct cleat_op *op, const char *id,
+				   const struct cleat_kvs *tags, struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf form = ebs_form("CreateTags");
 
@@ -144,23 +149,24 @@ static enum cleat_code create_tags(struct ebs_pool *pool, struct cleat_op *op, c
 	return ebs_call(pool, op, &form, true, NULL, NULL, err);
 }
 
-enum cleat_code ebs_tags_store(struct ebs_pool *pool, struct cleat_op *op, const char *id, const struct cleat_record *rec,
-			       struct cleat_error *err)
+enum cleat_code ebs_tags_store(struct ebs_pool *pool, struct cleat_op *op, const char *id,
+			       const struct cleat_record *rec, struct cleat_error *err)
 {
 	cleat_autokvs struct cleat_kvs tags = { NULL, 0 };
 
 	return tags_of(pool, rec, false, &tags, err) ? err->code : create_tags(pool, op, id, &tags, err);
 }
 
-enum cleat_code ebs_tag_set(struct ebs_pool *pool, struct cleat_op *op, const char *id, const char *key, const char *value,
-			    struct cleat_error *err)
+enum cleat_code ebs_tag_set(struct ebs_pool *pool, struct cleat_op *op, const char *id, const char *key,
+			    const char *value, struct cleat_error *err)
 {
 	cleat_autokvs struct cleat_kvs tags = { NULL, 0 };
 
 	return cleat_kv_set(&tags, key, value, err) ? err->code : create_tags(pool, op, id, &tags, err);
 }
 
-enum cleat_code ebs_tag_remove(struct ebs_pool *pool, struct cleat_op *op, const char *id, const char *key, struct cleat_error *err)
+enum cleat_code ebs_tag_remove(struct ebs_pool *pool, struct cleat_op *op, const char *id, const char *key,
+			       struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf form = ebs_form("DeleteTags");
 
@@ -184,7 +190,8 @@ static enum cleat_code join(const struct ebs_thing *t, struct cleat_record **out
 	return cleat_pieces_join(head, pieces, out, err);
 }
 
-static enum cleat_code set_number(struct cleat_kvs *kvs, const char *key, uint64_t value, struct cleat_error *err)
+static enum cleat_code set_number(struct cleat_kvs *kvs, const char *key, uint64_t value,
+				  struct cleat_error *err)
 {
 	char text[24];
 
@@ -198,19 +205,20 @@ static enum cleat_code fill_in(const struct ebs_thing *t, struct cleat_record *r
 
 	rec->kind = t->snapshot ? CLEAT_KIND_SNAPSHOT : CLEAT_KIND_VOLUME;
 	rec->capacity_bytes = t->gib * EBS_GIB;
-	if (cleat_record_set(&rec->key, t->id, err) || (t->encrypted && cleat_kv_set(a, "encrypted", "true", err)))
+	if (cleat_record_set(&rec->key, t->id, err) ||
+	    (t->encrypted && cleat_kv_set(a, "encrypted", "true", err)))
 		return err->code;
 	if (t->snapshot)
 		return CLEAT_OK;
-	if (cleat_kv_set(a, "zone", t->zone, err) || cleat_kv_set(a, "type", t->type, err) || set_number(a, "iops", t->iops, err) ||
-	    set_number(a, "throughput", t->throughput, err))
+	if (cleat_kv_set(a, "zone", t->zone, err) || cleat_kv_set(a, "type", t->type, err) ||
+	    set_number(a, "iops", t->iops, err) || set_number(a, "throughput", t->throughput, err))
 		return err->code;
 	const char *evicted = tag(t, EBS_TAG_EVICTED);
 	return *evicted ? cleat_kv_set(a, "evicted", evicted, err) : CLEAT_OK;
 }
 
-enum cleat_code ebs_record_of(const struct ebs_pool *pool, const struct ebs_thing *t, struct cleat_record **out, const char **broken_out,
-			      struct cleat_error *err)
+enum cleat_code ebs_record_of(const struct ebs_pool *pool, const struct ebs_thing *t,
+			      struct cleat_record **out, const char **broken_out, struct cleat_error *err)
 {
 	cleat_autorecord struct cleat_record *rec = NULL;
 	struct cleat_error why = CLEAT_ERROR_INIT;
@@ -219,11 +227,13 @@ enum cleat_code ebs_record_of(const struct ebs_pool *pool, const struct ebs_thin
 	if (!ebs_is_ours(pool, t)) {
 		*broken_out = "its tags are not of this pool";
 	} else if (join(t, &rec, &why)) {
-		*broken_out = why.code == CLEAT_ABORTED ? "its tags are just being changed" : "its tags hold no record";
+		*broken_out = why.code == CLEAT_ABORTED ? "its tags are just being changed"
+							: "its tags hold no record";
 	}
 	if (*broken_out) {
 		rec = cleat_record_new(t->snapshot ? CLEAT_KIND_SNAPSHOT : CLEAT_KIND_VOLUME);
-		if (!rec || cleat_record_set(&rec->name, tag(t, EBS_TAG_NAME), err) || cleat_record_set(&rec->scope, tag(t, EBS_TAG_SCOPE), err))
+		if (!rec || cleat_record_set(&rec->name, tag(t, EBS_TAG_NAME), err) ||
+		    cleat_record_set(&rec->scope, tag(t, EBS_TAG_SCOPE), err))
 			return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
 	}
 	if (fill_in(t, rec, err))
@@ -236,7 +246,8 @@ enum cleat_code ebs_record_of(const struct ebs_pool *pool, const struct ebs_thin
 
 static bool is_there(const struct ebs_thing *t)
 {
-	return strcmp(t->state, "deleting") != 0 && strcmp(t->state, "deleted") != 0 && strcmp(t->state, "error") != 0;
+	return strcmp(t->state, "deleting") != 0 && strcmp(t->state, "deleted") != 0 &&
+	       strcmp(t->state, "error") != 0;
 }
 
 /* "*" and "?" in a filter's value stand for others, unless escaped. */
@@ -249,8 +260,9 @@ static void filter_exactly(struct cleat_buf *form, unsigned n, const char *name,
 	ebs_filter(form, n, name, cleat_buf_text(&text));
 }
 
-enum cleat_code ebs_find_named(struct ebs_pool *pool, struct cleat_op *op, bool snapshot, const char *scope, const char *name,
-			       struct ebs_thing *out, bool *found_out, struct cleat_error *err)
+enum cleat_code ebs_find_named(struct ebs_pool *pool, struct cleat_op *op, bool snapshot, const char *scope,
+			       const char *name, struct ebs_thing *out, bool *found_out,
+			       struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf filters = CLEAT_BUF_INIT(4096);
 	ebs_autothings struct ebs_things list = { NULL, 0, 0 };

@@ -21,7 +21,8 @@ static bool is_going(const struct ebs_thing *t)
 	return state_is(t, "deleting") || state_is(t, "deleted");
 }
 
-static enum cleat_code record_out(const struct ebs_pool *pool, const struct ebs_thing *t, struct cleat_record **out, struct cleat_error *err)
+static enum cleat_code record_out(const struct ebs_pool *pool, const struct ebs_thing *t,
+				  struct cleat_record **out, struct cleat_error *err)
 {
 	cleat_autorecord struct cleat_record *rec = NULL;
 	const char *broken = NULL;
@@ -29,7 +30,8 @@ static enum cleat_code record_out(const struct ebs_pool *pool, const struct ebs_
 	if (ebs_record_of(pool, t, &rec, &broken, err))
 		return err->code;
 	if (broken)
-		return cleat_error_set(err, CLEAT_DATA_LOSS, "the record of '%s' cannot be used: %s", t->id, broken);
+		return cleat_error_set(err, CLEAT_DATA_LOSS, "the record of '%s' cannot be used: %s", t->id,
+				       broken);
 	*out = cleat_steal(rec);
 	return CLEAT_OK;
 }
@@ -42,7 +44,8 @@ static void creation_key(const char *what, const struct cleat_record *rec, char 
 	snprintf(key, 320, "%s %.128s/%.128s", what, rec->scope, rec->name);
 }
 
-/* The n-th try of this name: a token that was used for a volume which is gone, or for another wish, is of no use any more. */
+/* The n-th try of this name: a token that was used for a volume which is gone, or for another wish, is of no
+ * use any more. */
 static unsigned attempt_number(struct ebs_pool *pool, const struct cleat_record *rec)
 {
 	char key[320], note[CLEAT_PENDING_NOTE_BYTES];
@@ -51,7 +54,8 @@ static unsigned attempt_number(struct ebs_pool *pool, const struct cleat_record 
 	return cleat_pending_note(&pool->pending, key, note) ? (unsigned)strtoul(note, NULL, 10) : 0;
 }
 
-static enum cleat_code next_attempt(struct ebs_pool *pool, const struct cleat_record *rec, struct cleat_error *err)
+static enum cleat_code next_attempt(struct ebs_pool *pool, const struct cleat_record *rec,
+				    struct cleat_error *err)
 {
 	char key[320], note[16];
 
@@ -67,7 +71,8 @@ static void client_token(struct ebs_pool *pool, const struct cleat_record *rec, 
 	a = cleat_id_hash(rec->scope, strlen(rec->scope) + 1, a);
 	a = cleat_id_hash(rec->name, strlen(rec->name), a);
 	b = cleat_id_hash(rec->name, strlen(rec->name), ~a);
-	snprintf(token, 64, "cleat-%016llx%016llx-%u", (unsigned long long)a, (unsigned long long)b, attempt_number(pool, rec));
+	snprintf(token, 64, "cleat-%016llx%016llx-%u", (unsigned long long)a, (unsigned long long)b,
+		 attempt_number(pool, rec));
 }
 
 static uint64_t wished_gib(const struct ebs_pool *pool, const struct cleat_record *rec)
@@ -88,7 +93,8 @@ static const char *param(const struct ebs_pool *pool, const struct cleat_record 
 
 static void add_performance(struct cleat_buf *form, const struct cleat_record *rec, const char *type)
 {
-	const char *iops = cleat_kv_get(&rec->params, "iops"), *throughput = cleat_kv_get(&rec->params, "throughput");
+	const char *iops = cleat_kv_get(&rec->params, "iops"),
+		   *throughput = cleat_kv_get(&rec->params, "throughput");
 
 	cleat_http_form_add(form, "VolumeType", type);
 	if (iops)
@@ -103,15 +109,17 @@ static bool is_true(const char *text)
 }
 
 /* As it will be: with the size and the access that EC2 gives it. */
-static enum cleat_code wish_as_stored(const struct ebs_pool *pool, const struct cleat_record *rec, const char *snapshot,
-				      struct cleat_record **out, struct cleat_error *err)
+static enum cleat_code wish_as_stored(const struct ebs_pool *pool, const struct cleat_record *rec,
+				      const char *snapshot, struct cleat_record **out,
+				      struct cleat_error *err)
 {
 	struct cleat_record *copy = cleat_record_copy(rec);
 
 	if (!copy)
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
 	copy->capacity_bytes = wished_gib(pool, rec) * EBS_GIB;
-	if (*snapshot && !*rec->source) { /* one from elsewhere: it holds data, so it is never formatted, and may have to grow */
+	if (*snapshot && !*rec->source) { /* one from elsewhere: it holds data, so it is never formatted, and
+					     may have to grow */
 		copy->formatted = true;
 		copy->fs_bytes = 1;
 	}
@@ -121,11 +129,12 @@ static enum cleat_code wish_as_stored(const struct ebs_pool *pool, const struct 
 
 static bool wants_owner(const struct cleat_record *rec)
 {
-	return cleat_kv_get(&rec->params, "uid") || cleat_kv_get(&rec->params, "gid") || cleat_kv_get(&rec->params, "mode");
+	return cleat_kv_get(&rec->params, "uid") || cleat_kv_get(&rec->params, "gid") ||
+	       cleat_kv_get(&rec->params, "mode");
 }
 
-static enum cleat_code create_form(struct ebs_pool *pool, const struct cleat_record *rec, const char *snapshot, struct cleat_buf *form,
-				   struct cleat_error *err)
+static enum cleat_code create_form(struct ebs_pool *pool, const struct cleat_record *rec,
+				   const char *snapshot, struct cleat_buf *form, struct cleat_error *err)
 {
 	cleat_autorecord struct cleat_record *wish = NULL;
 	const char *key_id = param(pool, rec, "kms_key"), *encrypted = param(pool, rec, "encrypted");
@@ -134,7 +143,8 @@ static enum cleat_code create_form(struct ebs_pool *pool, const struct cleat_rec
 
 	if (wish_as_stored(pool, rec, snapshot, &wish, err))
 		return err->code;
-	if (wants_owner(wish) && wish->access_type == CLEAT_ACCESS_MOUNT && cleat_kv_set(&wish->attributes, "owner_pending", "true", err))
+	if (wants_owner(wish) && wish->access_type == CLEAT_ACCESS_MOUNT &&
+	    cleat_kv_set(&wish->attributes, "owner_pending", "true", err))
 		return err->code;
 	client_token(pool, rec, token);
 	cleat_http_form_add(form, "ClientToken", token);
@@ -151,8 +161,9 @@ static enum cleat_code create_form(struct ebs_pool *pool, const struct cleat_rec
 }
 
 /* Begins it: the id is noted, and from here on the far side knows. */
-static enum cleat_code begin_create(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec, const char *snapshot,
-				    const char *key, struct cleat_error *err)
+static enum cleat_code begin_create(struct ebs_pool *pool, struct cleat_op *op,
+				    const struct cleat_record *rec, const char *snapshot, const char *key,
+				    struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf form = ebs_form("CreateVolume");
 	cleat_autoxml struct cleat_xml *doc = NULL;
@@ -174,15 +185,16 @@ static enum cleat_code begin_create(struct ebs_pool *pool, struct cleat_op *op, 
 }
 
 /* The token's volume is gone: begin anew with the next one. */
-static enum cleat_code begin_again(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec, const char *key,
-				   struct cleat_error *err)
+static enum cleat_code begin_again(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec,
+				   const char *key, struct cleat_error *err)
 {
 	cleat_pending_done(&pool->pending, key);
 	return next_attempt(pool, rec, err) ? err->code : cleat_op_again(op, 1, err);
 }
 
-static enum cleat_code finish_create(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec, const char *key,
-				     const char *id, struct cleat_record **rec_out, struct cleat_error *err)
+static enum cleat_code finish_create(struct ebs_pool *pool, struct cleat_op *op,
+				     const struct cleat_record *rec, const char *key, const char *id,
+				     struct cleat_record **rec_out, struct cleat_error *err)
 {
 	ebs_autothing struct ebs_thing t = { .snapshot = false };
 	bool found = false;
@@ -192,11 +204,14 @@ static enum cleat_code finish_create(struct ebs_pool *pool, struct cleat_op *op,
 	if ((found && is_going(&t)) || (!found && cleat_pending_age_ms(&pool->pending, key) > VISIBLE_MS))
 		return begin_again(pool, op, rec, key, err);
 	if (!found || state_is(&t, "creating"))
-		return cleat_pending_wait(&pool->pending, op, key, "wait for the new volume", &pool->create_rule, err);
+		return cleat_pending_wait(&pool->pending, op, key, "wait for the new volume",
+					  &pool->create_rule, err);
 	if (state_is(&t, "error")) {
 		cleat_pending_done(&pool->pending, key);
-		return cleat_error_set(err, CLEAT_INTERNAL, "EC2 could not create volume '%s' (%s): a wrong KMS key, or too little capacity",
-				       rec->name, id);
+		return cleat_error_set(
+			err, CLEAT_INTERNAL,
+			"EC2 could not create volume '%s' (%s): a wrong KMS key, or too little capacity",
+			rec->name, id);
 	}
 	if (record_out(pool, &t, rec_out, err))
 		return err->code;
@@ -204,39 +219,49 @@ static enum cleat_code finish_create(struct ebs_pool *pool, struct cleat_op *op,
 	return CLEAT_OK;
 }
 
-/* A volume of that name is there although the engine does not know it: begun before a crash, or made by another node. */
-static enum cleat_code confirm(struct ebs_pool *pool, const struct cleat_record *rec, const struct ebs_thing *t, struct cleat_error *err)
+/* A volume of that name is there although the engine does not know it: begun before a crash, or made by
+ * another node. */
+static enum cleat_code confirm(struct ebs_pool *pool, const struct cleat_record *rec,
+			       const struct ebs_thing *t, struct cleat_error *err)
 {
 	cleat_autorecord struct cleat_record *has = NULL;
 
 	if (record_out(pool, t, &has, err))
 		return err->code;
-	const char *why = has->capacity_bytes < wished_gib(pool, rec) * EBS_GIB		   ? "is smaller"
-			  : has->access_type != rec->access_type			   ? "has another access type"
-			  : strcmp(has->fs, rec->fs) != 0				   ? "has another file system"
-			  : strcmp(has->source, rec->source) != 0			   ? "was made from another source"
-			  : !cleat_kv_equal(&has->params, &rec->params)			   ? "has other parameters"
-											   : NULL;
+	const char *why = has->capacity_bytes < wished_gib(pool, rec) * EBS_GIB ? "is smaller"
+			  : has->access_type != rec->access_type		? "has another access type"
+			  : strcmp(has->fs, rec->fs) != 0			? "has another file system"
+			  : strcmp(has->source, rec->source) != 0	? "was made from another source"
+			  : !cleat_kv_equal(&has->params, &rec->params) ? "has other parameters"
+									: NULL;
 	if (!why)
 		return CLEAT_OK;
-	return cleat_error_set(err, CLEAT_ALREADY_EXISTS, "volume '%s' exists (%s) and %s than what was asked for", rec->name, t->id, why);
+	return cleat_error_set(err, CLEAT_ALREADY_EXISTS,
+			       "volume '%s' exists (%s) and %s than what was asked for", rec->name, t->id,
+			       why);
 }
 
-static enum cleat_code check_wish(const struct ebs_pool *pool, const struct cleat_record *rec, struct cleat_error *err)
+static enum cleat_code check_wish(const struct ebs_pool *pool, const struct cleat_record *rec,
+				  struct cleat_error *err)
 {
-	const char *zone = cleat_kv_get(&rec->params, "zone"), *snapshot = cleat_kv_get(&rec->params, "snapshot");
+	const char *zone = cleat_kv_get(&rec->params, "zone"),
+		   *snapshot = cleat_kv_get(&rec->params, "snapshot");
 
 	if (!zone && !*pool->zone)
-		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "the zone is not known: set 'zone' of the pool or of the volume");
+		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
+				       "the zone is not known: set 'zone' of the pool or of the volume");
 	if (snapshot && !ebs_is_id(snapshot, "snap-"))
-		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "parameter 'snapshot': '%s' is no snapshot id", snapshot);
+		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
+				       "parameter 'snapshot': '%s' is no snapshot id", snapshot);
 	if (snapshot && *rec->source)
-		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "parameter 'snapshot' and a source exclude each other");
+		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
+				       "parameter 'snapshot' and a source exclude each other");
 	return ebs_tags_check(cleat_kv_get(&rec->params, "tags"), err);
 }
 
-enum cleat_code ebs_create(void *arg, struct cleat_op *op, const struct cleat_record *rec, const struct cleat_record *source,
-			   const struct cleat_where *where, struct cleat_record **rec_out, struct cleat_error *err)
+enum cleat_code ebs_create(void *arg, struct cleat_op *op, const struct cleat_record *rec,
+			   const struct cleat_record *source, const struct cleat_where *where,
+			   struct cleat_record **rec_out, struct cleat_error *err)
 {
 	struct ebs_pool *pool = arg;
 	ebs_autothing struct ebs_thing t = { .snapshot = false };
@@ -244,6 +269,7 @@ enum cleat_code ebs_create(void *arg, struct cleat_op *op, const struct cleat_re
 	char key[320], id[CLEAT_PENDING_NOTE_BYTES], snapshot[EBS_ID_BYTES] = "";
 	bool found = false;
 
+	ebs_changes(pool);
 	if (check_wish(pool, rec, err))
 		return err->code;
 	creation_key("create", rec, key);
@@ -271,7 +297,8 @@ enum cleat_code ebs_create(void *arg, struct cleat_op *op, const struct cleat_re
 /* ---- adopt ---- */
 
 /* What is on its device: attached here for a moment, unless it is already. */
-static enum cleat_code probe_contents(struct ebs_pool *pool, struct cleat_op *op, struct cleat_record *rec, struct cleat_error *err)
+static enum cleat_code probe_contents(struct ebs_pool *pool, struct cleat_op *op, struct cleat_record *rec,
+				      struct cleat_error *err)
 {
 	ebs_autothing struct ebs_thing t = { .snapshot = false };
 	struct cleat_source source = { .fd = -1 };
@@ -283,9 +310,12 @@ static enum cleat_code probe_contents(struct ebs_pool *pool, struct cleat_op *op
 	enum cleat_code code = cleat_sys_probe(source.fd, source.path, &content, err);
 	const struct cleat_fs *fs = code == CLEAT_OK ? cleat_fs_find(content.type) : NULL;
 	if (code == CLEAT_OK && content.empty)
-		code = cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "'%s' is empty: only a volume with a file system can be adopted", rec->key);
+		code = cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+				       "'%s' is empty: only a volume with a file system can be adopted",
+				       rec->key);
 	else if (code == CLEAT_OK && !fs)
-		code = cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "'%s' holds '%s', which is not mounted here", rec->key, content.type);
+		code = cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+				       "'%s' holds '%s', which is not mounted here", rec->key, content.type);
 	else if (code == CLEAT_OK)
 		code = cleat_fs_filled_bytes(fs, source.fd, source.path, &rec->fs_bytes, err);
 	close(source.fd);
@@ -294,22 +324,29 @@ static enum cleat_code probe_contents(struct ebs_pool *pool, struct cleat_op *op
 	return code;
 }
 
-static enum cleat_code check_adoptee(struct ebs_pool *pool, const struct ebs_thing *t, const struct cleat_record *rec, struct cleat_error *err)
+static enum cleat_code check_adoptee(struct ebs_pool *pool, const struct ebs_thing *t,
+				     const struct cleat_record *rec, struct cleat_error *err)
 {
-	const char *owner = cleat_kv_get(&t->tags, EBS_TAG_POOL), *name = cleat_kv_get(&t->tags, EBS_TAG_NAME);
+	const char *owner = cleat_kv_get(&t->tags, EBS_TAG_POOL),
+		   *name = cleat_kv_get(&t->tags, EBS_TAG_NAME);
 
 	if (owner && strcmp(owner, pool->stored_name) != 0)
-		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "'%s' belongs to pool '%s'", t->id, owner);
+		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "'%s' belongs to pool '%s'", t->id,
+				       owner);
 	if (owner && name && strcmp(name, rec->name) != 0)
-		return cleat_error_set(err, CLEAT_ALREADY_EXISTS, "'%s' is volume '%s' of this pool", t->id, name);
+		return cleat_error_set(err, CLEAT_ALREADY_EXISTS, "'%s' is volume '%s' of this pool", t->id,
+				       name);
 	for (size_t i = 0; i < t->attachment_count; i++)
-		if (ebs_is_attached(&t->attachments[i]) && strcmp(t->attachments[i].instance, pool->instance) != 0)
-			return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "'%s' is attached to instance '%s'", t->id,
+		if (ebs_is_attached(&t->attachments[i]) &&
+		    strcmp(t->attachments[i].instance, pool->instance) != 0)
+			return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+					       "'%s' is attached to instance '%s'", t->id,
 					       t->attachments[i].instance);
 	return CLEAT_OK;
 }
 
-static enum cleat_code describe_one(struct ebs_pool *pool, struct cleat_op *op, const char *id, struct ebs_thing *out, struct cleat_error *err)
+static enum cleat_code describe_one(struct ebs_pool *pool, struct cleat_op *op, const char *id,
+				    struct ebs_thing *out, struct cleat_error *err)
 {
 	bool found = false;
 
@@ -320,8 +357,8 @@ static enum cleat_code describe_one(struct ebs_pool *pool, struct cleat_op *op, 
 	return CLEAT_OK;
 }
 
-enum cleat_code ebs_adopt(void *arg, struct cleat_op *op, const struct cleat_record *rec, const char *what, struct cleat_record **rec_out,
-			  struct cleat_error *err)
+enum cleat_code ebs_adopt(void *arg, struct cleat_op *op, const struct cleat_record *rec, const char *what,
+			  struct cleat_record **rec_out, struct cleat_error *err)
 {
 	struct ebs_pool *pool = arg;
 	ebs_autothing struct ebs_thing t = { .snapshot = false }, after = { .snapshot = false };
@@ -330,20 +367,24 @@ enum cleat_code ebs_adopt(void *arg, struct cleat_op *op, const struct cleat_rec
 
 	if (!made)
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
+	ebs_changes(pool);
 	if (!ebs_is_id(what, "vol-"))
-		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "adopt '%.64s': a volume id (vol-...) is needed", what);
+		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT,
+				       "adopt '%.64s': a volume id (vol-...) is needed", what);
 	if (describe_one(pool, op, what, &t, err) || check_adoptee(pool, &t, rec, err))
 		return err->code;
 	made->capacity_bytes = t.gib * EBS_GIB;
 	made->formatted = true;
 	made->adopted = true;
-	if (cleat_record_set(&made->key, what, err) || cleat_kv_set(&made->attributes, "adopted_from", what, err))
+	if (cleat_record_set(&made->key, what, err) ||
+	    cleat_kv_set(&made->attributes, "adopted_from", what, err))
 		return err->code;
 	if (made->access_type == CLEAT_ACCESS_MOUNT) {
 		const bool was_here = ebs_attached_here(pool, &t) != NULL;
 		if (probe_contents(pool, op, made, err)) {
 			if (!was_here && err->code == CLEAT_FAILED_PRECONDITION)
-				(void)!ebs_take_away(pool, NULL, what, rec->name, pool->instance, false, &second);
+				(void)!ebs_take_away(pool, NULL, what, rec->name, pool->instance, false,
+						     &second);
 			return err->code;
 		}
 	}
@@ -353,7 +394,8 @@ enum cleat_code ebs_adopt(void *arg, struct cleat_op *op, const struct cleat_rec
 		return err->code;
 	if (record_out(pool, &after, rec_out, err))
 		return err->code;
-	/* Until somebody uses it, it needs no place here; what is not detached now, recovery or the first unmap detaches. */
+	/* Until somebody uses it, it needs no place here; what is not detached now, recovery or the first
+	 * unmap detaches. */
 	if (made->access_type == CLEAT_ACCESS_MOUNT)
 		(void)!ebs_take_away(pool, NULL, what, rec->name, pool->instance, false, &second);
 	return CLEAT_OK;
@@ -367,7 +409,8 @@ static void modify_key(const char *id, char key[48])
 }
 
 /* Waits until a modification has taken effect: "optimizing" is good enough. */
-static enum cleat_code wait_modified(struct ebs_pool *pool, struct cleat_op *op, const char *id, struct cleat_error *err)
+static enum cleat_code wait_modified(struct ebs_pool *pool, struct cleat_op *op, const char *id,
+				     struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf form = ebs_form("DescribeVolumesModifications");
 	cleat_autoxml struct cleat_xml *doc = NULL;
@@ -383,24 +426,30 @@ static enum cleat_code wait_modified(struct ebs_pool *pool, struct cleat_op *op,
 		return CLEAT_OK;
 	}
 	const char *state = "";
-	const struct cleat_xml_node *item = cleat_xml_child(cleat_xml_root(doc), "volumeModificationSet/item");
+	const struct cleat_xml_node *item =
+		cleat_xml_child(cleat_xml_root(doc), "volumeModificationSet/item");
 	for (; item; item = cleat_xml_next(item)) /* the newest is the one that counts */
 		if (!*state || strcmp(cleat_xml_get(item, "modificationState"), "modifying") == 0)
 			state = cleat_xml_get(item, "modificationState");
 	if (strcmp(state, "modifying") == 0)
-		return cleat_pending_wait(&pool->pending, op, key, "wait for the volume to be modified", &pool->modify_rule, err);
+		return cleat_pending_wait(&pool->pending, op, key, "wait for the volume to be modified",
+					  &pool->modify_rule, err);
 	cleat_pending_done(&pool->pending, key);
 	if (strcmp(state, "failed") == 0)
 		return cleat_error_set(err, CLEAT_INTERNAL, "EC2 could not modify '%s'", id);
 	return CLEAT_OK;
 }
 
-static enum cleat_code modify(struct ebs_pool *pool, struct cleat_op *op, const char *id, const struct cleat_buf *changes,
-			      struct cleat_error *err)
+static enum cleat_code modify(struct ebs_pool *pool, struct cleat_op *op, const char *id,
+			      const struct cleat_buf *changes, struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf form = ebs_form("ModifyVolume");
 	struct ebs_why why;
+	char key[48];
 
+	modify_key(id, key);
+	if (cleat_pending_age_ms(&pool->pending, key)) /* begun in an earlier call of this slot */
+		return wait_modified(pool, op, id, err);
 	cleat_http_form_add(&form, "VolumeId", id);
 	cleat_buf_adds(&form, "&");
 	cleat_buf_adds(&form, cleat_buf_text(changes));
@@ -408,7 +457,13 @@ static enum cleat_code modify(struct ebs_pool *pool, struct cleat_op *op, const 
 	if (ebs_call(pool, op, &form, true, NULL, &why, err)) {
 		if (ebs_why_is(&why, "VolumeModificationRateExceeded"))
 			return cleat_error_wrap(err, "EC2 modifies a volume once in six hours");
-		return err->code;
+		if (!ebs_why_is(&why, "IncorrectModificationState"))
+			return err->code;
+		/* An earlier one is under way, perhaps this very one: what it brings is seen when it is done.
+		 */
+		*err = (struct cleat_error)CLEAT_ERROR_INIT;
+		return cleat_pending_wait(&pool->pending, op, key, "wait for an earlier modification",
+					  &pool->modify_rule, err);
 	}
 	return wait_modified(pool, op, id, err);
 }
@@ -421,28 +476,32 @@ static bool number_differs(const struct cleat_record *rec, const char *key, uint
 }
 
 /* Type and performance, where the record says something else than the volume. */
-static enum cleat_code modify_performance(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec,
-					  const struct ebs_thing *t, struct cleat_error *err)
+static enum cleat_code modify_performance(struct ebs_pool *pool, struct cleat_op *op,
+					  const struct cleat_record *rec, const struct ebs_thing *t,
+					  struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf changes = CLEAT_BUF_INIT(1024);
 	const char *type = cleat_kv_get(&rec->params, "type");
 	const bool retype = type && strcmp(type, t->type) != 0;
 
-	if (!retype && !number_differs(rec, "iops", t->iops) && !number_differs(rec, "throughput", t->throughput))
+	if (!retype && !number_differs(rec, "iops", t->iops) &&
+	    !number_differs(rec, "throughput", t->throughput))
 		return CLEAT_OK;
 	add_performance(&changes, rec, retype ? type : t->type);
 	return modify(pool, op, t->id, &changes, err);
 }
 
-enum cleat_code ebs_update(void *arg, struct cleat_op *op, const struct cleat_record *rec, struct cleat_error *err)
+enum cleat_code ebs_update(void *arg, struct cleat_op *op, const struct cleat_record *rec,
+			   struct cleat_error *err)
 {
 	struct ebs_pool *pool = arg;
 	ebs_autothing struct ebs_thing t = { .snapshot = false };
 
+	ebs_changes(pool);
 	if (rec->kind == CLEAT_KIND_SNAPSHOT)
 		return ebs_tags_store(pool, op, rec->key, rec, err);
-	if (ebs_tags_check(cleat_kv_get(&rec->params, "tags"), err) || describe_one(pool, op, rec->key, &t, err) ||
-	    modify_performance(pool, op, rec, &t, err))
+	if (ebs_tags_check(cleat_kv_get(&rec->params, "tags"), err) ||
+	    describe_one(pool, op, rec->key, &t, err) || modify_performance(pool, op, rec, &t, err))
 		return err->code;
 	cleat_op_step(op, "store record", EBS_STEP_MS);
 	return ebs_tags_store(pool, op, rec->key, rec, err);
@@ -451,8 +510,8 @@ enum cleat_code ebs_update(void *arg, struct cleat_op *op, const struct cleat_re
 /* ---- expand ---- */
 
 /* The kernel notices the new size by itself, a moment later. */
-static enum cleat_code wait_disk_size(struct ebs_pool *pool, struct cleat_op *op, const struct ebs_thing *t, uint64_t bytes,
-				      struct cleat_error *err)
+static enum cleat_code wait_disk_size(struct ebs_pool *pool, struct cleat_op *op, const struct ebs_thing *t,
+				      uint64_t bytes, struct cleat_error *err)
 {
 	const struct ebs_attachment *here = ebs_attached_here(pool, t);
 	struct cleat_disk disk;
@@ -465,13 +524,15 @@ static enum cleat_code wait_disk_size(struct ebs_pool *pool, struct cleat_op *op
 	if (ebs_disk(pool, t->id, here->device, &disk, &found, err))
 		return err->code;
 	if (found && disk.bytes < bytes)
-		return cleat_pending_wait(&pool->pending, op, key, "wait for the device to grow", &pool->modify_rule, err);
+		return cleat_pending_wait(&pool->pending, op, key, "wait for the device to grow",
+					  &pool->modify_rule, err);
 	cleat_pending_done(&pool->pending, key);
 	return CLEAT_OK;
 }
 
-enum cleat_code ebs_expand(void *arg, struct cleat_op *op, const struct cleat_record *rec, uint64_t bytes, const struct cleat_where *where,
-			   struct cleat_record **rec_out, struct cleat_error *err)
+enum cleat_code ebs_expand(void *arg, struct cleat_op *op, const struct cleat_record *rec, uint64_t bytes,
+			   const struct cleat_where *where, struct cleat_record **rec_out,
+			   struct cleat_error *err)
 {
 	struct ebs_pool *pool = arg;
 	cleat_autobuf struct cleat_buf changes = CLEAT_BUF_INIT(256);
@@ -493,7 +554,8 @@ enum cleat_code ebs_expand(void *arg, struct cleat_op *op, const struct cleat_re
 	if (after.gib < gib) { /* described late */
 		char key[48];
 		modify_key(t.id, key);
-		return cleat_pending_wait(&pool->pending, op, key, "wait for the volume to be modified", &pool->modify_rule, err);
+		return cleat_pending_wait(&pool->pending, op, key, "wait for the volume to be modified",
+					  &pool->modify_rule, err);
 	}
 	if (wait_disk_size(pool, op, &after, gib * EBS_GIB, err))
 		return err->code;
@@ -502,7 +564,8 @@ enum cleat_code ebs_expand(void *arg, struct cleat_op *op, const struct cleat_re
 
 /* ---- remove ---- */
 
-static enum cleat_code delete_volume(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_record *rec, struct cleat_error *err)
+static enum cleat_code delete_volume(struct ebs_pool *pool, struct cleat_op *op,
+				     const struct cleat_record *rec, struct cleat_error *err)
 {
 	cleat_autobuf struct cleat_buf form = ebs_form("DeleteVolume");
 	struct ebs_why why;
@@ -515,17 +578,27 @@ static enum cleat_code delete_volume(struct ebs_pool *pool, struct cleat_op *op,
 	return next_attempt(pool, rec, err);
 }
 
-static enum cleat_code check_not_elsewhere(const struct ebs_pool *pool, const struct cleat_record *rec, const struct ebs_thing *t,
-					   struct cleat_error *err)
+/* Attached anywhere, here too: somebody may have it open in a way that the kernel does not tell of.  What is
+ * on its way off is waited for. */
+static enum cleat_code check_not_attached(struct ebs_pool *pool, struct cleat_op *op,
+					  const struct cleat_record *rec, const struct ebs_thing *t,
+					  struct cleat_error *err)
 {
-	for (size_t i = 0; i < t->attachment_count; i++)
-		if (ebs_is_attached(&t->attachments[i]) && strcmp(t->attachments[i].instance, pool->instance) != 0)
-			return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "volume '%s' is in use: attached to instance '%s'", rec->name,
-					       t->attachments[i].instance);
+	for (size_t i = 0; i < t->attachment_count; i++) {
+		const struct ebs_attachment *a = &t->attachments[i];
+		if (!ebs_is_attached(a))
+			continue;
+		if (strcmp(a->state, "detaching") == 0)
+			return ebs_take_away(pool, op, rec->key, rec->name, a->instance, false, err);
+		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+				       "volume '%s' is in use: attached to %s", rec->name,
+				       strcmp(a->instance, pool->instance) == 0 ? "this node" : a->instance);
+	}
 	return CLEAT_OK;
 }
 
-enum cleat_code ebs_remove(void *arg, struct cleat_op *op, const struct cleat_record *rec, struct cleat_error *err)
+enum cleat_code ebs_remove(void *arg, struct cleat_op *op, const struct cleat_record *rec,
+			   struct cleat_error *err)
 {
 	struct ebs_pool *pool = arg;
 	ebs_autothing struct ebs_thing t = { .snapshot = false };
@@ -533,6 +606,7 @@ enum cleat_code ebs_remove(void *arg, struct cleat_op *op, const struct cleat_re
 	bool found = false;
 
 	err = err ? err : &own;
+	ebs_changes(pool);
 	if (rec->kind == CLEAT_KIND_SNAPSHOT)
 		return ebs_remove_snapshot(pool, op, rec, err);
 	if (ebs_look_at(pool, op, rec->key, &t, &found, err))
@@ -540,17 +614,18 @@ enum cleat_code ebs_remove(void *arg, struct cleat_op *op, const struct cleat_re
 	if (!found || is_going(&t))
 		return next_attempt(pool, rec, err);
 	if (!ebs_is_ours(pool, &t))
-		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "'%s' is no longer marked as a volume of this pool: not deleted", rec->key);
-	if (check_not_elsewhere(pool, rec, &t, err))
-		return err->code;
-	if (ebs_attached_here(pool, &t) && ebs_take_away(pool, op, rec->key, rec->name, pool->instance, false, err))
+		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
+				       "'%s' is no longer marked as a volume of this pool: not deleted",
+				       rec->key);
+	if (check_not_attached(pool, op, rec, &t, err))
 		return err->code;
 	return delete_volume(pool, op, rec, err);
 }
 
 /* ---- health ---- */
 
-enum cleat_code ebs_health(void *arg, struct cleat_op *op, const struct cleat_record *rec, struct cleat_error *err)
+enum cleat_code ebs_health(void *arg, struct cleat_op *op, const struct cleat_record *rec,
+			   struct cleat_error *err)
 {
 	struct ebs_pool *pool = arg;
 	ebs_autothing struct ebs_thing t = { .snapshot = false };
@@ -563,6 +638,7 @@ enum cleat_code ebs_health(void *arg, struct cleat_op *op, const struct cleat_re
 	if (!found || is_going(&t))
 		return cleat_error_set(err, CLEAT_DATA_LOSS, "EC2 has no volume '%s' any more", rec->key);
 	if (state_is(&t, "error"))
-		return cleat_error_set(err, CLEAT_DATA_LOSS, "EC2 says that volume '%s' has failed", rec->key);
+		return cleat_error_set(err, CLEAT_DATA_LOSS, "EC2 says that volume '%s' has failed",
+				       rec->key);
 	return CLEAT_OK;
 }
