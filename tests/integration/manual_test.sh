@@ -1,13 +1,14 @@
 #!/bin/bash
 # The manual pages: no warning from man, and nothing left out that the programs take; the tables in guides are those of the code.
 #
-#   manual_test.sh CLEAT CLEATD NOMAD-DRIVER-CLEAT FOLDER-WITH-PAGES SOURCE-TREE
+#   manual_test.sh CLEAT CLEATD NOMAD-DRIVER-CLEAT CLEAT-DHV FOLDER-WITH-PAGES SOURCE-TREE
 set -euo pipefail
 cleat=$1
 cleatd=$2
 driver=$3
-pages=$4
-tree=$5
+dhv=$4
+pages=$5
+tree=$6
 bad=0
 
 complain() {
@@ -19,7 +20,7 @@ command -v man >/dev/null || { echo "skipped: man is not installed"; exit 77; }
 # In one column, plain, and without paging; the text is only looked at for words.
 text_of() { MANWIDTH=500 LC_ALL=C.UTF-8 man -P cat -l "$1" 2>/dev/null | col -bx; }
 
-for page in cleat.1 cleatd.8 cleatd.conf.5 nomad-driver-cleat.8; do
+for page in cleat.1 cleatd.8 cleatd.conf.5 nomad-driver-cleat.8 cleat-dhv.8; do
 	warnings=$(MANWIDTH=80 LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z "$pages/$page" 2>&1 >/dev/null) || complain "$page: man fails"
 	[ -z "$warnings" ] || complain "$page: $warnings"
 	[ "$(text_of "$pages/$page" | wc -l)" -gt 40 ] || complain "$page: is too short to be true"
@@ -75,4 +76,16 @@ for key in $keys; do
 done
 "$tree/docs/tables.sh" "$pages/cleat_driver_manual" "$tree/docs/nomad.md" | diff "$tree/docs/nomad.md" - ||
 	complain "docs/nomad.md: the tables are not those of the code; see docs/tables.sh"
+
+text_of "$pages/cleat-dhv.8" >"$manual"
+keys=$("$dhv" --help | sed -n 's/^  \([a-z-][a-z_-]*\) .*/\1/p')
+[ "$(wc -w <<<"$keys")" -ge 11 ] || complain "cleat-dhv --help lists only $keys"
+for key in $keys; do
+	grep -qE -- "(^|[ |])$key( |$)" "$manual" || complain "cleat-dhv.8 lacks $key"
+done
+for code in 0 1 2 3 4 5 6 7 8; do
+	sed -n '/^EXIT STATUS/,/^EXAMPLES/p' "$manual" | grep -qE "^ +$code  " || complain "cleat-dhv.8 lacks exit status $code"
+done
+"$tree/docs/tables.sh" "$pages/cleat_dhv_manual" "$tree/docs/nomad-dhv.md" | diff "$tree/docs/nomad-dhv.md" - ||
+	complain "docs/nomad-dhv.md: the table is not that of the code; see docs/tables.sh"
 exit "$bad"
