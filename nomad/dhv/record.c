@@ -107,7 +107,7 @@ static json_t *params_json(const struct cleat_kvs *kvs)
 char *dhv_record_format(const struct dhv_record *rec)
 {
 	json_t *root =
-		json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "format", (int)rec->format,
+		json_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "format", (json_int_t)rec->format,
 			  "volume", rec->volume, "scope", rec->scope, "name", rec->name, "path", rec->path,
 			  "bytes", (json_int_t)rec->bytes, "min_bytes", (json_int_t)rec->min_bytes,
 			  "max_bytes", (json_int_t)rec->max_bytes, "params", params_json(&rec->params));
