@@ -22,6 +22,7 @@ from lab import Lab, read, wait_for  # noqa: E402
 
 BUILD = NOMAD = None
 PLUGIN = "cleat-dhv"
+EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../examples/nomad/dhv")
 
 VOLUME = """
 {id}
@@ -87,7 +88,7 @@ class DhvLab(Lab):
         os.makedirs(self.plugins)
         shutil.copy2(f"{build}/bin/cleat-dhv", f"{self.plugins}/{PLUGIN}")
         with open(f"{self.plugins}/{PLUGIN}.conf", "w", encoding="utf-8") as f:
-            f.write(f"# where the daemon is\nsocket: {self.dir}/run/cleat.sock\nmode: 0777\n")
+            f.write(read(f"{EXAMPLES}/cleat-dhv.conf").replace("/run/cleat/cleat.sock", f"{self.dir}/run/cleat.sock") + "mode: 0777\n")
 
     # ---- volumes ----
 
@@ -217,7 +218,7 @@ class Dhv1Plugin(DhvCase):
         self.assertIn(f"plugins.host_volume.{PLUGIN}.version", lab.node()["Attributes"])
         code, text = lab.try_create("early")
         self.assertNotEqual(code, 0)
-        self.assertIn("line 4: 'nonsense'", text)
+        self.assertRegex(text, r"cleat-dhv\.conf': line \d+: 'nonsense'")
         with open(f"{lab.plugins}/{PLUGIN}.conf", "w", encoding="utf-8") as f:
             f.write(f"socket: {lab.dir}/run/cleat.sock\n")
         code, text = lab.try_create("early")
@@ -385,6 +386,24 @@ class Dhv2Volume(DhvCase):
         self.assertIn("tick", self.cat(alloc, "/data/ticks"))
         lab.nomad("job", "stop", "-detach", "chrooted")
         lab.wait_gone(alloc)
+
+
+    def test_the_example_counts_on(self):
+        lab = self.lab
+        volume, text = f"{EXAMPLES}/counter.volume.hcl", read(f"{EXAMPLES}/counter.nomad.hcl")
+        if not (lab.node()["Drivers"].get("exec") or {}).get("Healthy"):
+            text = text.replace('driver = "exec"', 'driver = "cleat"').replace('"${NOMAD_TASK_DIR}/count.sh"', '"/local/count.sh"')
+        id = re.search(r"with ID ([0-9a-f-]{36})", lab.nomad("volume", "create", "-detach", volume).stdout)[1]
+        lab.wait_state(id, "ready")
+        for start in (1, 2):
+            alloc = self.start("counter", text)
+            self.wait_output(alloc, f"start number {start}")
+            path = f"{lab.volume(id)['HostPath']}/seconds"
+            wait_for("it counts", lambda: os.path.exists(path) and int(read(path) or 0) >= start)
+            lab.nomad("job", "stop", "-detach", "counter")
+            lab.wait_gone(alloc)
+            lab.stop_job("counter")
+        self.assertEqual(os.stat(lab.volume(id)["HostPath"]).st_uid, 65534)
 
 
 class Dhv3Restart(DhvCase):
