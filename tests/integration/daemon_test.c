@@ -487,6 +487,32 @@ static void test_daemon__reads_wait_for_the_pools_and_health_does_not(void **sta
 	test_daemon_stop(&d);
 }
 
+static void test_daemon__single_reads_wait_for_the_pools_too(void **state)
+{
+	Cleat__V1__GetVolumeRequest volume = CLEAT__V1__GET_VOLUME_REQUEST__INIT;
+	Cleat__V1__GetSnapshotRequest snapshot = CLEAT__V1__GET_SNAPSHOT_REQUEST__INIT;
+	cleat_autopb ProtobufCMessage *out = NULL;
+	struct cleat_error err = CLEAT_ERROR_INIT;
+	char name[] = "default/v";
+
+	(void)state;
+	d.fault = "open=delay:700";
+	test_daemon_config(&d, "pools:\n  default:\n    backend: dir\n    layer: fault\n");
+	test_daemon_start(&d, NULL);
+	test_daemon_create(&d, "", "v");
+	test_daemon_stop(&d);
+	/* Each is the first call of its daemon, which therefore parks it. */
+	test_daemon_start(&d, NULL);
+	volume.volume = name;
+	assert_int_equal(test_daemon_call(&d, "GetVolume", &volume.base, &out, &err), CLEAT_OK);
+	test_daemon_stop(&d);
+	test_daemon_start(&d, NULL);
+	snapshot.snapshot = name;
+	cleat_autopb ProtobufCMessage *none = NULL;
+	assert_int_equal(test_daemon_call(&d, "GetSnapshot", &snapshot.base, &none, &err), CLEAT_NOT_FOUND);
+	test_daemon_stop(&d); /* in good order: it is still there */
+}
+
 static void test_daemon__a_pool_that_hangs_at_the_start_does_not_hold_up_lists(void **state)
 {
 	static char rule[128], file[80];
@@ -944,6 +970,7 @@ int main(void)
 		TEST(takes_over_a_dead_socket_but_not_a_live_one),
 		TEST(reflection_knows_the_api),
 		TEST(reads_wait_for_the_pools_and_health_does_not),
+		TEST(single_reads_wait_for_the_pools_too),
 		TEST(a_pool_that_hangs_at_the_start_does_not_hold_up_lists),
 		TEST(tcp_is_for_those_with_a_certificate),
 		TEST(what_the_listeners_need_is_checked_before_the_start),

@@ -167,6 +167,53 @@ static void test_probe__answers_while_everything_else_hangs(void **state)
 	lab_stop(l);
 }
 
+static bool is_ready(struct lab *l)
+{
+	Csi__V1__ProbeRequest probe = CSI__V1__PROBE_REQUEST__INIT;
+	const Csi__V1__ProbeResponse *out = OK(l, identity, "Probe", probe);
+
+	return out->ready->value;
+}
+
+/* Starts the daemon anew over a pool that takes its time to open. */
+static void restart_slowly(struct lab *l)
+{
+	test_daemon_stop(&l->d);
+	set_faults(l, "open=delay:1500");
+	lab_start(l);
+	assert_false(is_ready(l));
+}
+
+static void test_start__calls_wait_for_the_pools_and_probe_says_so(void **state)
+{
+	struct lab *l = *state;
+	Csi__V1__ControllerGetVolumeRequest get = CSI__V1__CONTROLLER_GET_VOLUME_REQUEST__INIT;
+	Csi__V1__GetSnapshotRequest snapshot = CSI__V1__GET_SNAPSHOT_REQUEST__INIT;
+	Csi__V1__GetVolumeGroupSnapshotRequest group = CSI__V1__GET_VOLUME_GROUP_SNAPSHOT_REQUEST__INIT;
+	Csi__V1__ListVolumesRequest list = CSI__V1__LIST_VOLUMES_REQUEST__INIT;
+	Csi__V1__DeleteVolumeRequest del = CSI__V1__DELETE_VOLUME_REQUEST__INIT;
+
+	start_with_faults(l);
+	get.volume_id = del.volume_id = ok_volume(l, "db");
+	snapshot.snapshot_id = ok_snapshot(l, get.volume_id, "s");
+	restart_slowly(l);
+	const Csi__V1__ControllerGetVolumeResponse *volume = OK(l, controller, "ControllerGetVolume", get);
+	assert_string_equal(volume->volume->volume_id, get.volume_id);
+	assert_true(is_ready(l));
+	restart_slowly(l);
+	const Csi__V1__GetSnapshotResponse *got = OK(l, controller, "GetSnapshot", snapshot);
+	assert_string_equal(got->snapshot->source_volume_id, get.volume_id);
+	group.group_snapshot_id = keepf(l, "%.*s.gnone", (int)strcspn(get.volume_id, "."), get.volume_id);
+	REFUSED(l, group_controller, "GetVolumeGroupSnapshot", group, CLEAT_NOT_FOUND, "does not exist");
+	const Csi__V1__ListVolumesResponse *all = OK(l, controller, "ListVolumes", list);
+	assert_int_equal(all->n_entries, 1);
+	restart_slowly(l);
+	OK(l, controller, "DeleteVolume", del); /* nothing is gone only because it is not known yet */
+	all = OK(l, controller, "ListVolumes", list);
+	assert_int_equal(all->n_entries, 0);
+	lab_stop(l);
+}
+
 static void test_callers__who_leave_stop_nothing_and_find_it_done(void **state)
 {
 	struct lab *l = *state;
@@ -298,6 +345,7 @@ int main(void)
 #define LAB(test) cmocka_unit_test_setup_teardown(test, lab_setup, lab_teardown)
 		LAB(test_aborted__says_what_runs),
 		LAB(test_probe__answers_while_everything_else_hangs),
+		LAB(test_start__calls_wait_for_the_pools_and_probe_says_so),
 		LAB(test_callers__who_leave_stop_nothing_and_find_it_done),
 		LAB(test_many__on_one_volume_end_in_good_order),
 	};

@@ -147,6 +147,48 @@ static void test_publish__fields_are_looked_at_before_anything_else(void **state
 	lab_stop(l);
 }
 
+/* Nomad takes whatever is mounted at a target for the volume, so nothing else may ever be there. */
+static void test_publish__a_mount_that_is_not_the_volumes_is_neither_taken_nor_covered(void **state)
+{
+	struct lab *l = *state;
+	Csi__V1__NodeUnpublishVolumeRequest off = CSI__V1__NODE_UNPUBLISH_VOLUME_REQUEST__INIT;
+
+	lab_start(l);
+	char *a = ok_volume(l, "a"), *b = ok_volume(l, "b");
+	char *target = ok_publish(l, a, "t", writer(l));
+	put_file(target, "f", "of a");
+	ok_attach_and_stage(l, b, "u", writer(l));
+	Csi__V1__NodePublishVolumeRequest *in = publish_request(l, b, "u", writer(l));
+	in->target_path = target;
+	REFUSED(l, node, "NodePublishVolume", *in, CLEAT_FAILED_PRECONDITION, target);
+	assert_true(has_file(target, "f", "of a"));
+	/* Something foreign. */
+	char *foreign = in->target_path = target_of(l, "foreign");
+	assert_int_equal(mkdir(foreign, 0755), 0);
+	assert_int_equal(mount("none", foreign, "tmpfs", 0, "size=64k"), 0);
+	put_file(foreign, "f", "foreign");
+	REFUSED(l, node, "NodePublishVolume", *in, CLEAT_FAILED_PRECONDITION, foreign);
+	/* On top of what is ours: it hides the volume, and is not taken away with it. */
+	assert_int_equal(mount("none", target, "tmpfs", 0, "size=64k"), 0);
+	off.volume_id = a;
+	off.target_path = target;
+	assert_int_not_equal(CODE(l, node, "NodeUnpublishVolume", off), CLEAT_OK);
+	assert_true(has_file(foreign, "f", "foreign"));
+	assert_int_equal(umount2(target, UMOUNT_NOFOLLOW), 0);
+	assert_true(has_file(target, "f", "of a"));
+	OK(l, node, "NodeUnpublishVolume", off);
+	off.volume_id = b;
+	off.target_path = foreign; /* b was never there: done, and the other stays */
+	OK(l, node, "NodeUnpublishVolume", off);
+	assert_true(has_file(foreign, "f", "foreign"));
+	assert_int_equal(umount2(foreign, UMOUNT_NOFOLLOW), 0);
+	OK(l, node, "NodePublishVolume", *in);
+	ok_node_unpublish(l, b, foreign);
+	ok_unpublish(l, a, "t");
+	ok_unpublish(l, b, "u");
+	lab_stop(l);
+}
+
 static void test_unpublish__what_is_gone_is_done(void **state)
 {
 	struct lab *l = *state;
@@ -624,6 +666,7 @@ int main(void)
 		LAB(test_publish__the_same_again_is_done_and_another_is_refused),
 		LAB(test_publish__a_single_writer_is_at_one_target),
 		LAB(test_publish__fields_are_looked_at_before_anything_else),
+		LAB(test_publish__a_mount_that_is_not_the_volumes_is_neither_taken_nor_covered),
 		LAB(test_unpublish__what_is_gone_is_done),
 		LAB(test_flags__are_honoured_or_refused_and_never_logged),
 		LAB(test_secrets__are_never_logged),
