@@ -209,9 +209,12 @@ class Lab:
             raise AssertionError(f"cleat {words}: {done.stderr}")
         return json.loads(done.stdout) if done.stdout.strip() else {}
 
+    def claim_list(self):
+        return self.cleat("claim", "list").get("claims", [])
+
     def claims(self):
         """Targets of all claims."""
-        return sorted(claim["target"] for claim in self.cleat("claim", "list").get("claims", []))
+        return sorted(claim["target"] for claim in self.claim_list())
 
     def volume_names(self):
         return sorted(v["name"] for v in self.cleat("volume", "list").get("volumes", []))

@@ -306,6 +306,42 @@ def test_agent_killed(lab):
     again.stop()
 
 
+def test_agent_gone(lab):
+    """The agent never comes back: its containers' claims are known to be stale when their processes are gone."""
+    agent = fresh(lab)
+    agent.ask("prepare", "c", f"sandbox={lab.sandbox()}", *ours(NAME="ag", CONTAINERPATH="d", MODE="single-node-single-writer"))
+    held = Container(agent, "c", "echo up; GATE")
+    held.says("up")
+    wait_for(lambda: f"a witness: {lab.claim_list()}", lambda: [c.get("witness") for c in lab.claim_list()] == [f"pid {held.pid}"])
+    agent.kill()
+    check(not any(claim.get("stale") for claim in lab.claim_list()), f"stale while it runs: {lab.claim_list()}")
+    held.release()
+    check(held.end_orphaned() == 0, held.text())
+    wait_for(lambda: f"stale: {lab.claim_list()}", lambda: all(claim.get("stale") for claim in lab.claim_list()))
+    again = Agent(lab, [f"root={lab.root}2"]) # another agent, which knows nothing of the first
+    again.ask("recover")
+    again.ask("prepare", "next", f"sandbox={lab.sandbox()}", *ours(NAME="ag", CONTAINERPATH="d", MODE="single-node-single-writer"))
+    check(len(lab.claims()) == 1 and lab.claims()[0].startswith(f"{lab.root}2/"), f"{lab.claims()}")
+    again.ask("cleanup", "next")
+    again.stop()
+    last = fresh(lab)
+    lab.holds_nothing()
+    last.stop()
+
+
+def test_busy(lab):
+    """Somebody on the host still uses the volume when its container goes: it is not pulled away, and released when he is done."""
+    agent = fresh(lab)
+    agent.ask("prepare", "c", f"sandbox={lab.sandbox()}", *dvdi(NAME="busy"))
+    with open(f"{lab.dir}/host/busy/file", "w", encoding="ascii") as f:
+        agent.ask("cleanup", "c")
+        f.write("still here\n")
+        f.flush()
+        check(f"{lab.dir}/host/busy" in mounts(), "it was taken away from under a process")
+    lab.holds_nothing()
+    agent.stop()
+
+
 def test_recover_without_daemon(lab):
     """A daemon that is not there does not keep the agent from starting; what is left is released when it comes."""
     agent = fresh(lab)
@@ -385,7 +421,8 @@ def test_admission(lab):
 
 
 ALL = [test_symbols, test_admission, test_dvdi, test_relative, test_host_path, test_refusals, test_image, test_links, test_container_info,
-       test_nested, test_daemon_down, test_daemon_killed, test_agent_restart, test_agent_killed, test_recover_without_daemon, test_many]
+       test_nested, test_daemon_down, test_daemon_killed, test_agent_restart, test_agent_killed,
+       test_agent_gone, test_busy, test_recover_without_daemon, test_many]
 
 
 def test_grpc(lab):

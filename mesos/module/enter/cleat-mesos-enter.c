@@ -165,12 +165,16 @@ static bool is_shared(int fd)
 	return shared;
 }
 
-/* Mesos makes nothing a slave before 1.5 unless filesystem/linux is in use. */
-static bool keep_from_host(int target)
+/* Mesos makes nothing a slave before 1.5 unless filesystem/linux is in use.  The volumes' own place is shared
+ * by the host, so what happened to it here would happen there. */
+static bool keep_from_host(const char *source, int target)
 {
-	if (!is_shared(target))
-		return true;
-	if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL))
+	const int at = open_within(AT_FDCWD, source, 0);
+	const bool shared = at < 0 || is_shared(at) || is_shared(target);
+
+	if (at >= 0)
+		close(at);
+	if (shared && mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL))
 		return fail_errno("make all mounts slaves below", "/");
 	return true;
 }
@@ -242,7 +246,7 @@ static bool bind_at(const struct volume *v, int target)
 		return fail_errno("take the mount", v->source);
 	if (fstat(target, &like))
 		good = fail_errno("look at", v->path);
-	else if (!keep_from_host(target))
+	else if (!keep_from_host(v->source, target))
 		good = false;
 	else if (syscall(SYS_move_mount, tree, "", target, "", ENTER_FROM_EMPTY | ENTER_TO_EMPTY))
 		good = fail_errno("mount at", v->path);
