@@ -2,7 +2,9 @@
 #include "lab.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct two {
 	struct lab *a, *b;
@@ -152,12 +154,56 @@ static void test_nodes__the_wrong_one_names_the_right_one(void **state)
 	stop_both(both);
 }
 
+/* ---- the socket ---- */
+
+static bool answers_at(struct lab *l, const char *path)
+{
+	struct cleat_rpc_client_config config = { .target = keepf(l, "unix:%s", path) };
+	Csi__V1__GetPluginInfoRequest in = CSI__V1__GET_PLUGIN_INFO_REQUEST__INIT;
+	const struct cleat_rpc_options options = { .timeout_ms = TEST_WAIT_MS };
+	cleat_autopb ProtobufCMessage *out = NULL;
+	struct cleat_rpc_client *client;
+
+	assert_int_equal(cleat_rpc_client_new(&config, &client, &l->err), CLEAT_OK);
+	enum cleat_code code = cleat_rpc_client_call(client, &csi__v1__identity__descriptor, "GetPluginInfo",
+						     &in.base, &options, &out, &l->err);
+	cleat_rpc_client_free(client);
+	return code == CLEAT_OK;
+}
+
+static void test_socket__the_environment_goes_before_the_file_and_the_option_before_both(void **state)
+{
+	struct two *both = *state;
+	struct lab *l = both->a;
+	char *environment = keepf(l, "%s/environment.sock", l->d.dir);
+	char *option = keepf(l, "%s/option.sock", l->d.dir);
+	const char *const options[] = { "--csi-socket", option, NULL };
+
+	l->no_base = true;
+	l->pools = "  default:\n    backend: dir\n";
+	lab_start(l); /* with the file's */
+	lab_stop(l);
+	setenv("CSI_ENDPOINT", keepf(l, "unix://%s", environment), 1);
+	test_daemon_start(&l->d, NULL);
+	assert_true(answers_at(l, environment));
+	assert_int_equal(access(l->socket, F_OK), -1);
+	test_daemon_stop(&l->d);
+	test_daemon_start(&l->d, options);
+	assert_true(answers_at(l, option));
+	assert_int_equal(access(environment, F_OK), -1);
+	test_daemon_stop(&l->d);
+	unsetenv("CSI_ENDPOINT");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_nodes__each_has_its_own_volumes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nodes__the_wrong_one_names_the_right_one, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_socket__the_environment_goes_before_the_file_and_the_option_before_both, set_up,
+			tear_down),
 	};
 
 	return lab_run("csi_nodes_test", tests, CLEAT_COUNT(tests));
