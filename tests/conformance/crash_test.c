@@ -647,7 +647,7 @@ static void world_of(struct world *w, const char *dir)
 	snprintf(w->state_dir, sizeof(w->state_dir), "%s/state", w->dir);
 	snprintf(w->run_dir, sizeof(w->run_dir), "%s/run", w->dir);
 	snprintf(w->targets, sizeof(w->targets), "%s/targets", w->dir);
-	snprintf(w->pool_path, sizeof(w->pool_path), "%s/base/pool", dir);
+	snprintf(w->pool_path, sizeof(w->pool_path), "%s/base/%s", dir, w->fx->sim ? "far" : "pool");
 }
 
 static const struct op *find_op(const char *name)
@@ -666,6 +666,7 @@ static int child(const struct options *o)
 	struct cleat_error err = CLEAT_ERROR_INIT;
 	struct world w;
 
+	snprintf(suite_dir, sizeof(suite_dir), "%s", o->child_dir);
 	world_of(&w, o->child_dir);
 	cleat_sys_hook_set(count_down, NULL);
 	if (o->recover_step) { /* only the start, killed at its own step */
@@ -880,8 +881,9 @@ static int setup(void **state)
 	static struct world w;
 
 	world_of(&w, suite_dir);
-	if (mkdir(w.dir, 0755) || mkdir(w.targets, 0755) || mkdir(w.pool_path, 0755))
+	if (mkdir(w.dir, 0755) || mkdir(w.targets, 0755) || (!w.fx->sim && mkdir(w.pool_path, 0755)))
 		return -1;
+	fixture_forget();
 	*state = &w;
 	return 0;
 }
@@ -895,10 +897,13 @@ static int teardown(void **state)
 	if (w->e)
 		cleat_engine_close(w->e, 5000);
 	clear_below(w->dir);
-	clear_below(w->pool_path);
-	remove_all(w->pool_path);
-	adoptee(w, path);
-	remove_all(path);
+	fixture_forget();
+	if (!w->fx->sim) {
+		clear_below(w->pool_path);
+		remove_all(w->pool_path);
+		adoptee(w, path);
+		remove_all(path);
+	}
 	remove_all(w->dir);
 	cleat_buf_done(&w->report);
 	return 0;
@@ -928,6 +933,8 @@ static int run_all(void)
 		if (options.op && strcmp(options.op, op->name) != 0)
 			continue;
 		if (op->caps & ~caps_of_fixture())
+			continue;
+		if (suite_fixture->sim && (op->caps & CLEAT_CAN_ADOPT)) /* far_test.c has its own */
 			continue;
 		/* What can only be done to idle volumes is tried with the -idle operations. */
 		if ((suite_fixture->has & CLEAT_CAN_SNAPSHOT_OFFLINE_ONLY) && (op->caps & CLEAT_CAN_SNAPSHOT))

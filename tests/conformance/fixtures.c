@@ -253,7 +253,7 @@ size_t fixture_far_count(void)
 
 	if (!sim_call(fixture_port(), "state", NULL, text, sizeof(text)))
 		return SIZE_MAX;
-	for (const char *at = text; (at = strstr(at, "{\"id\":")); at++)
+	for (const char *at = text; (at = strstr(at, "pool\": \"far1\"")); at++) /* also of passing snapshots */
 		n++;
 	return n;
 }
@@ -466,7 +466,8 @@ unsigned processes_below(const char *path, bool loud)
 	while (d && (de = readdir(d))) {
 		pid_t pid = (pid_t)atol(de->d_name);
 
-		if (pid <= 0 || pid == getpid() || pid == getppid() || !process_uses(de->d_name, path))
+		if (pid <= 0 || pid == getpid() || pid == getppid() || pid == far_side.pid ||
+		    !process_uses(de->d_name, path))
 			continue;
 		count++;
 		if (loud)

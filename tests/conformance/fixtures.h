@@ -50,7 +50,7 @@ bool fixture_up(const struct fixture *fx, const char *dir);
 int fixture_port(void);
 /* Begins anew at the far side: nothing is stored there. */
 void fixture_forget(void);
-/* How many volumes and snapshots the far side holds. */
+/* How many volumes and snapshots of the world's first pool the far side holds. */
 size_t fixture_far_count(void);
 /* What a far side's pool needs besides its fixture's config: calls set for each key and value.  i: which pool of the world. */
 void fixture_far_config(const char *dir, unsigned i, void (*set)(const char *key, const char *value, void *arg), void *arg);

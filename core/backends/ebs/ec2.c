@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sys/hook.h"
 #include "util/text.h"
 
 #define API_VERSION "2016-11-15"
@@ -173,6 +174,18 @@ static void calm_down(struct ebs_pool *pool, struct cleat_op *op)
 	cleat_pending_done(&pool->pending, key);
 }
 
+/* What changes something there passes the hook of all changing calls, before it is sent and after it was answered. */
+static enum cleat_code take_step(const struct cleat_buf *form, const char *when, struct cleat_error *err)
+{
+	char action[48];
+
+	action_of(form, action);
+	if (strncmp(action, "Describe", 8) == 0)
+		return CLEAT_OK;
+	const int errnum = cleat_sys_step(action, when);
+	return errnum ? cleat_error_errno(err, errnum, "EC2 %s", action) : CLEAT_OK;
+}
+
 enum cleat_code ebs_call(struct ebs_pool *pool, struct cleat_op *op, const struct cleat_buf *form,
 			 bool idempotent, struct cleat_xml **doc, struct ebs_why *why,
 			 struct cleat_error *err)
@@ -185,12 +198,16 @@ enum cleat_code ebs_call(struct ebs_pool *pool, struct cleat_op *op, const struc
 	why->code[0] = '\0';
 	if (!cleat_buf_ok(form))
 		return cleat_error_set(err, CLEAT_INVALID_ARGUMENT, "the call to EC2 gets too long");
+	if (take_step(form, "begin", err))
+		return err->code;
 	for (int tries = 0;; tries++) {
 		cleat_autoanswer struct cleat_http_answer answer = CLEAT_HTTP_ANSWER_INIT;
 		if (post(pool, form, idempotent, &answer, err))
 			return err->code;
 		if (answer.status == 200) {
 			calm_down(pool, op);
+			if (take_step(form, "answered", err))
+				return err->code;
 			return doc ? cleat_xml_parse(cleat_buf_text(&answer.body), answer.body.len, doc, err)
 				   : CLEAT_OK;
 		}
