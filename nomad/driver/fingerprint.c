@@ -15,8 +15,9 @@
 
 #define REFRESH_MS 30000     /* the host expects to hear something about this often */
 #define DOWN_REFRESH_MS 1000 /* while the daemon does not answer */
-#define CALM_MS 500	     /* many events make one look */
-#define ANSWER_MS 5000	     /* a daemon that takes longer is not healthy */
+#define EARLY_LOOKS 10 /* so many times after DOWN_REFRESH_MS while a pool's free space is not known yet */
+#define CALM_MS 500    /* many events make one look */
+#define ANSWER_MS 5000 /* a daemon that takes longer is not healthy */
 #define PAGE 500
 
 struct driver_fingerprint {
@@ -32,10 +33,21 @@ struct driver_fingerprint {
 	bool was_healthy; /* for the log */
 	/* Of the asking thread alone: */
 	struct driver_attributes attributes;
+	unsigned early; /* looks in a row that found a pool whose space was not known */
 	char text[CLEAT_ERROR_TEXT_BYTES];
 };
 
 /* ---- looking ---- */
+
+/* A daemon that has just started measures its pools after it has said that they are there. */
+static bool all_known(const Cleat__V1__ListPoolsResponse *pools)
+{
+	for (size_t i = 0; i < pools->n_pools; i++)
+		if (pools->pools[i]->online &&
+		    (!pools->pools[i]->space || !pools->pools[i]->space->total_bytes))
+			return false;
+	return true;
+}
 
 static enum cleat_code ask_pools(struct driver_fingerprint *f, struct cleat_error *err)
 {
@@ -49,6 +61,7 @@ static enum cleat_code ask_pools(struct driver_fingerprint *f, struct cleat_erro
 		return err->code;
 	driver_attribute_set(&f->attributes, "driver.cleat.daemon.version", info->version);
 	driver_attributes_pools(&f->attributes, out->pools, out->n_pools);
+	f->early = all_known(out) ? 0 : f->early + 1;
 	return CLEAT_OK;
 }
 
@@ -174,10 +187,12 @@ static void *ask(void *arg)
 		if (always)
 			told_ms = now;
 		pthread_mutex_lock(&f->lock);
+		bool soon = f->early > 0 && f->early <= EARLY_LOOKS;
+		int64_t next = now + (soon ? DOWN_REFRESH_MS : REFRESH_MS);
 		if (!f->stopping)
 			driver_cond_wait_ms(&f->changed, &f->lock, healthy ? CALM_MS : DOWN_REFRESH_MS);
-		while (healthy && !f->dirty && !f->stopping && cleat_time_mono_ms() - now < REFRESH_MS)
-			driver_cond_wait_ms(&f->changed, &f->lock, REFRESH_MS - (cleat_time_mono_ms() - now));
+		while (healthy && !f->dirty && !f->stopping && cleat_time_mono_ms() < next)
+			driver_cond_wait_ms(&f->changed, &f->lock, next - cleat_time_mono_ms());
 	}
 	pthread_mutex_unlock(&f->lock);
 	return NULL;
@@ -260,14 +275,10 @@ enum cleat_code driver_fingerprint_start(struct driver_fingerprint *f, struct dr
 	free(f->packed);
 	f->packed = NULL;
 	f->n_packed = 0;
+	f->started = driver_thread(ask, f, &f->asker, err) == CLEAT_OK;
+	f->watching = f->started && daemon && driver_thread(follow, f, &f->watcher, err) == CLEAT_OK;
 	pthread_mutex_unlock(&f->lock);
-	if (driver_thread(ask, f, &f->asker, err))
-		return err->code;
-	f->started = true;
-	if (daemon && driver_thread(follow, f, &f->watcher, err))
-		return err->code;
-	f->watching = daemon != NULL;
-	return CLEAT_OK;
+	return err->code;
 }
 
 /* With the streams' lock held, inside of ours. */
@@ -291,8 +302,9 @@ void driver_fingerprint_stop(struct driver_fingerprint *f)
 	pthread_mutex_lock(&f->lock);
 	f->stopping = true;
 	pthread_cond_broadcast(&f->changed);
+	bool watching = f->watching;
 	pthread_mutex_unlock(&f->lock);
-	if (f->watching)
+	if (watching)
 		driver_daemon_cancel(f->daemon);
 	driver_streams_stop(&f->streams);
 }

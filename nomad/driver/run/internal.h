@@ -31,10 +31,14 @@ enum cleat_code run_check_spec(const struct run_spec *spec, struct cleat_error *
 
 /* ---- tools.c: programs ---- */
 
+/* Of programs and of our own directory.  Less than the system allows: many threads have them on their stacks.
+ */
+#define RUN_TOOL_PATH_BYTES 512
+
 struct run_tools {
-	char crun[PATH_MAX], conmon[PATH_MAX];
-	char helper[PATH_MAX]; /* "": crun makes containers here without help */
-	char root[PATH_MAX];   /* of crun's state */
+	char crun[RUN_TOOL_PATH_BYTES], conmon[RUN_TOOL_PATH_BYTES];
+	char helper[RUN_TOOL_PATH_BYTES]; /* "": crun makes containers here without help */
+	char root[RUN_TOOL_PATH_BYTES];	  /* of crun's state */
 };
 enum cleat_code run_tools_find(const struct run_env *env, struct run_tools *out,
 			       struct cleat_error *err) CLEAT_MUST_CHECK;

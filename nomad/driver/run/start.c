@@ -90,9 +90,11 @@ static enum cleat_code open_inheritance(const struct run_spec *spec, const struc
 
 /* ---- conmon ---- */
 
+#define WORD_BYTES (RUN_TOOL_PATH_BYTES + RUN_ID_MAX_BYTES + 64)
+
 struct conmon_words {
-	char pid_file[PATH_MAX], conmon_pid_file[PATH_MAX], exit_dir[PATH_MAX], log[PATH_MAX + 16],
-		root[PATH_MAX + 16];
+	char pid_file[WORD_BYTES], conmon_pid_file[WORD_BYTES], exit_dir[WORD_BYTES], log[WORD_BYTES],
+		root[WORD_BYTES];
 };
 
 static bool say(char *text, size_t bytes, const char *before, const char *dir, const char *after)

@@ -18,32 +18,33 @@ static bool is_program(const char *path)
 	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-static bool try_dir(const char *dir, size_t n, const char *name, char path[PATH_MAX])
+static bool try_dir(const char *dir, size_t n, const char *name, char path[RUN_TOOL_PATH_BYTES])
 {
 	if (n == 0 || dir[0] != '/')
 		return false;
-	int length = snprintf(path, PATH_MAX, "%.*s/%s", (int)n, dir, name);
-	return length > 0 && length < PATH_MAX && is_program(path);
+	int length = snprintf(path, RUN_TOOL_PATH_BYTES, "%.*s/%s", (int)n, dir, name);
+	return length > 0 && length < RUN_TOOL_PATH_BYTES && is_program(path);
 }
 
-static bool find_in(const char *dirs, const char *name, char path[PATH_MAX])
+static bool find_in(const char *dirs, const char *name, char path[RUN_TOOL_PATH_BYTES])
 {
 	while (dirs && *dirs) {
 		size_t n = strcspn(dirs, ":");
-		if (n < PATH_MAX && try_dir(dirs, n, name, path))
+		if (n < RUN_TOOL_PATH_BYTES && try_dir(dirs, n, name, path))
 			return true;
 		dirs += n + (dirs[n] == ':');
 	}
 	return false;
 }
 
-static enum cleat_code find(const char *given, const char *name, char path[PATH_MAX], struct cleat_error *err)
+static enum cleat_code find(const char *given, const char *name, char path[RUN_TOOL_PATH_BYTES],
+			    struct cleat_error *err)
 {
 	if (!given || !*given)
 		given = name;
 	if (given[0] == '/') {
-		snprintf(path, PATH_MAX, "%s", given);
-		if (strlen(given) < PATH_MAX && is_program(path))
+		snprintf(path, RUN_TOOL_PATH_BYTES, "%s", given);
+		if (strlen(given) < RUN_TOOL_PATH_BYTES && is_program(path))
 			return CLEAT_OK;
 		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION, "there is no program '%s'", given);
 	}
@@ -55,10 +56,10 @@ static enum cleat_code find(const char *given, const char *name, char path[PATH_
 }
 
 /* In a build folder, or in an installed tree, seen from this program. */
-static bool find_beside_us(char path[PATH_MAX])
+static bool find_beside_us(char path[RUN_TOOL_PATH_BYTES])
 {
 	static const char *const below[] = { "", "/../bin", "/../libexec/cleat", "/../../libexec/cleat" };
-	char program[PATH_MAX / 2], dir[PATH_MAX];
+	char program[RUN_TOOL_PATH_BYTES / 2], dir[RUN_TOOL_PATH_BYTES];
 	ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
 
 	if (length <= 0)
@@ -76,7 +77,8 @@ static bool find_beside_us(char path[PATH_MAX])
 	return false;
 }
 
-static enum cleat_code find_helper(const struct run_env *env, char path[PATH_MAX], struct cleat_error *err)
+static enum cleat_code find_helper(const struct run_env *env, char path[RUN_TOOL_PATH_BYTES],
+				   struct cleat_error *err)
 {
 	const char *dir = getenv("CLEAT_LIBEXEC");
 

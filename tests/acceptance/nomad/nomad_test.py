@@ -147,7 +147,8 @@ class Case1Plugin(unittest.TestCase):
         self.assertTrue(lab.driver()["Detected"])
         lab.start_daemon()
         lab.wait_healthy()
-        attributes = lab.node()["Attributes"]
+        attributes = wait_for("attributes with the pool's free space", lambda: (a := lab.node()["Attributes"]) and
+                              "driver.cleat.pool.default.free_percent" in a and a)
         self.assertEqual(attributes["driver.cleat"], "1")
         self.assertEqual(attributes["driver.cleat.pools"], "default")
         self.assertEqual(attributes["driver.cleat.backends"], "loop")
@@ -357,7 +358,8 @@ class Case3Kills(LabCase):
 
     def check_end(self):
         self.lab.nomad("job", "stop", "-detach", "lives")
-        self.lab.wait_gone(self.alloc)
+        # An agent that was killed may be refused by its own server at first, and asks it again only after a minute.
+        self.lab.wait_gone(self.alloc, limit=3 * WAIT_S)
         terminated = [e for e in self.lab.task_states(self.alloc)["t"]["Events"] if e["Type"] == "Terminated"]
         self.assertEqual([e["ExitCode"] for e in terminated], [7])
 
