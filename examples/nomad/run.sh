@@ -10,6 +10,8 @@
 set -euo pipefail
 tree=$(dirname "$(dirname "$(dirname "$(readlink -f "$0")")")")
 build=$(readlink -m "${1:-$tree/build}")
+nomad=$(type -P "${NOMAD:-nomad}" || true) # the program: a function of this name comes below
+nomad=${nomad:+$(readlink -f "$nomad")}
 cd "$tree"
 example=examples/nomad
 work=
@@ -119,7 +121,7 @@ prepare() {
 	[ "$(id -u)" = 0 ] || fail "must be root: tasks run in containers with mounts"
 	title "Install what is missing, and build into $build"
 	build_all "$tree" "$build"
-	nomad=${NOMAD:-$(command -v nomad || true)}
+	[ -n "$nomad" ] || [ -z "${NOMAD:-}" ] || fail "NOMAD: '$NOMAD' is no program"
 	if [ -z "$nomad" ] && ! nomad=$("$tree/tests/lib/nomad.sh" --cached); then
 		say "there is no Nomad in PATH, so one is built from its Go module: some minutes, the first time"
 		nomad=$("$tree/tests/lib/nomad.sh") || no_nomad $?
