@@ -235,9 +235,9 @@ static void test_flags__are_honoured_or_refused_and_never_logged(void **state)
 	in->volume_capability = cap_mount(l, MODE(SINGLE_NODE_MULTI_WRITER), "", "passphrase=hunter2");
 	REFUSED(l, node, "NodePublishVolume", *in, CLEAT_INVALID_ARGUMENT, "passphrase");
 	assert_null(strstr(l->err.msg, "hunter2"));
-	in->volume_capability = cap_mount(l, MODE(SINGLE_NODE_MULTI_WRITER), "", "logbufs=977");
+	in->volume_capability = cap_mount(l, MODE(SINGLE_NODE_MULTI_WRITER), "", "logbufs=971000179");
 	REFUSED(l, node, "NodePublishVolume", *in, CLEAT_INVALID_ARGUMENT, "logbufs");
-	assert_null(strstr(l->err.msg, "977"));
+	assert_null(strstr(l->err.msg, "971000179"));
 	char *flood = keep_bytes(l, 5000);
 	memset(flood, 'x', 4999);
 	in->volume_capability = cap_mount(l, MODE(SINGLE_NODE_MULTI_WRITER), "", NULL);
@@ -247,7 +247,7 @@ static void test_flags__are_honoured_or_refused_and_never_logged(void **state)
 	assert_int_equal(access(in->target_path, F_OK), -1);
 	ok_unpublish(l, id, "t");
 	static const char *const secret[] = { "hunter2", "passphrase", "logbufs", "noatime",
-					      "noexec",	 "977",	       "xxxx" };
+					      "noexec",	 "971000179",  "xxxx" };
 	for (size_t i = 0; i < CLEAT_COUNT(secret); i++)
 		assert_false(test_daemon_logged(&l->d, secret[i]));
 	assert_true(test_daemon_logged(&l->d, "NodePublishVolume")); /* but that it failed is */
