@@ -13,11 +13,13 @@
 #include "sys/mount.h"
 #include "sys/probe.h"
 #include "util/buf.h"
+#include "util/ids.h"
 
 #define MAP_LIMIT_MS 60000
 #define MOUNT_LIMIT_MS 120000
 #define MKFS_LIMIT_MS 600000
 #define GROW_LIMIT_MS 1800000
+#define FORMATTING "formatting" /* attribute: UUID of the file system that is being made */
 
 static void source_done(struct cleat_source *s)
 {
@@ -221,20 +223,52 @@ static enum cleat_code finish_stage(struct op *op, const struct cleat_record *re
 
 /* ---- making it ------------------------------------------------------------------------------------------------------------------------------ */
 
-/* A device that was never formatted gets its file system here, if libblkid finds nothing on it. */
+/* Puts a changed copy in the record's place, here and in the storage. */
+static enum cleat_code replace_record(struct op *op, struct cleat_record **rec, struct cleat_record *changed, struct cleat_error *err)
+{
+	cleat_record_unref(*rec);
+	*rec = changed;
+	return store_record(op, changed, err);
+}
+
+/* The id that the file system will have is stored before it is made: if we are killed while mkfs runs, or before it is noted that it has run,
+ * what lies on the device is known to be ours, and is made anew. */
+static enum cleat_code intend_format(struct op *op, struct cleat_record **rec, struct cleat_error *err)
+{
+	char uuid[CLEAT_ID_UUID_BYTES];
+
+	if (cleat_kv_get(&(*rec)->attributes, FORMATTING))
+		return CLEAT_OK;
+	struct cleat_record *changed = cleat_record_copy(*rec);
+	cleat_id_new_uuid(uuid);
+	if (!changed || cleat_kv_set(&changed->attributes, FORMATTING, uuid, err)) {
+		cleat_record_unref(changed);
+		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
+	}
+	return replace_record(op, rec, changed, err);
+}
+
+/* A device that was never formatted gets its file system here, if libblkid finds nothing on it but what we had begun. */
 static enum cleat_code format_first(struct op *op, struct cleat_record **rec, const struct cleat_source *source,
 				    struct cleat_error *err)
 {
 	const struct cleat_fs *fs = cleat_fs_find((*rec)->fs);
+	const char *begun = cleat_kv_get(&(*rec)->attributes, FORMATTING);
 	struct cleat_sys_content content;
-	struct cleat_fs_make_opts how = { .path = source->path, .params = &(*rec)->params, .keep_fd = source->fd, .discard = true };
 
 	if (cleat_sys_probe(source->fd, source->path, &content, err))
 		return err->code;
-	if (!content.empty)
+	if (!content.empty && !(begun && strcmp(content.uuid, begun) == 0))
 		return cleat_error_set(err, CLEAT_FAILED_PRECONDITION,
 				       "'%s' was never formatted by us but its device '%s' holds %s: not touched", op->id,
 				       source->path, *content.type ? content.type : "data");
+	if (intend_format(op, rec, err))
+		return err->code;
+	struct cleat_fs_make_opts how = { .path = source->path,
+					  .params = &(*rec)->params,
+					  .keep_fd = source->fd,
+					  .uuid = cleat_kv_get(&(*rec)->attributes, FORMATTING),
+					  .discard = true };
 	if (cleat_sys_block_size(source->path, &how.bytes, err))
 		return err->code;
 	cleat_op_step(handle(op), "make the file system", MKFS_LIMIT_MS);
@@ -245,9 +279,8 @@ static enum cleat_code format_first(struct op *op, struct cleat_record **rec, co
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
 	changed->formatted = true;
 	changed->fs_bytes = how.bytes;
-	cleat_record_unref(*rec);
-	*rec = changed;
-	return store_record(op, changed, err);
+	cleat_kv_remove(&changed->attributes, FORMATTING);
+	return replace_record(op, rec, changed, err);
 }
 
 static enum cleat_code grow_first(struct op *op, struct cleat_record **rec, const struct cleat_source *source,

@@ -52,6 +52,10 @@ static void make_args(struct cleat_fs_args *a, const struct cleat_fs_make_opts *
 		cleat_fs_args_add(a, "-K");
 	cleat_fs_args_add(a, "-s");
 	cleat_fs_args_add(a, "4096");
+	if (how->uuid) {
+		cleat_fs_args_add(a, "-U");
+		cleat_fs_args_addf(a, "%s", how->uuid);
+	}
 	add_choice(a, "-n", how->params, "btrfs.node_size");
 	add_choice(a, "-m", how->params, "btrfs.metadata");
 	add_choice(a, "-d", how->params, "btrfs.data");

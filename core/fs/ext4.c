@@ -86,6 +86,10 @@ static void make_args(struct cleat_fs_args *a, const struct cleat_fs_make_opts *
 	cleat_fs_args_add(a, "-E");
 	cleat_fs_args_addf(a, "%sdiscard,lazy_itable_init=%d,lazy_journal_init=1", how->discard ? "" : "no",
 			   how->thick ? 0 : 1);
+	if (how->uuid) {
+		cleat_fs_args_add(a, "-U");
+		cleat_fs_args_addf(a, "%s", how->uuid);
+	}
 	add_make_params(a, how);
 }
 

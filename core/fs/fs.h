@@ -34,6 +34,7 @@ struct cleat_fs_make_opts {
 	uint64_t bytes;
 	const struct cleat_kvs *params; /* the record's; keys that do not belong to fs are ignored here */
 	int keep_fd; /* see cleat_spawn */
+	const char *uuid; /* of the new file system; NULL: mkfs chooses */
 	bool discard; /* device that is not freshly sparse: let mkfs discard */
 	bool thick; /* the target's blocks are reserved: nothing may be left for the kernel to punch out later */
 };

@@ -77,6 +77,10 @@ static void make_args(struct cleat_fs_args *a, const struct cleat_fs_make_opts *
 	cleat_fs_args_add(a, "-m");
 	cleat_fs_args_addf(a, "reflink=%d",
 			   cleat_param_bool(make_params, how->params, "xfs.reflink") ? 1 : 0);
+	if (how->uuid) {
+		cleat_fs_args_add(a, "-m");
+		cleat_fs_args_addf(a, "uuid=%s", how->uuid);
+	}
 	add_inode_args(a, how->params);
 }
 

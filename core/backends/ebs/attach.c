@@ -175,15 +175,27 @@ static enum cleat_code detach_call(struct ebs_pool *pool, struct cleat_op *op, c
 	return CLEAT_OK;
 }
 
-static enum cleat_code check_idle_here(struct ebs_pool *pool, const char *id, const char *name,
+/* Somebody may have it for a moment: a task that is just being started holds copies of all mounts until it has its own.  A mount stays, and
+ * after some seconds that is said. */
+static enum cleat_code check_idle_here(struct ebs_pool *pool, struct cleat_op *op, const char *id, const char *name,
 				       const struct ebs_attachment *a, struct cleat_error *err)
 {
+	static const struct cleat_pending_rule rule = { 20, 500, 5000, 150 };
+	struct cleat_error busy = CLEAT_ERROR_INIT;
 	struct cleat_disk disk;
 	bool found = false;
+	char key[48];
 
+	snprintf(key, sizeof(key), "busy here %s", id);
 	if (ebs_disk(pool, id, a->device, &disk, &found, err))
 		return err->code;
-	return found ? cleat_disk_check_idle(&disk, name, err) : CLEAT_OK;
+	if (!found || cleat_disk_check_idle(&disk, name, &busy) == CLEAT_OK) {
+		cleat_pending_done(&pool->pending, key);
+		return CLEAT_OK;
+	}
+	if (cleat_pending_wait(&pool->pending, op, key, "wait for whoever has the device open", &rule, err) == CLEAT_DEADLINE_EXCEEDED)
+		*err = busy;
+	return err->code;
 }
 
 enum cleat_code ebs_take_away(struct ebs_pool *pool, struct cleat_op *op, const char *id, const char *name,
@@ -214,7 +226,7 @@ enum cleat_code ebs_take_away(struct ebs_pool *pool, struct cleat_op *op, const 
 	}
 	if (strcmp(a->state, "detaching") != 0) {
 		const bool here = strcmp(a->instance, pool->instance) == 0;
-		if (here && !force && check_idle_here(pool, id, name, a, err))
+		if (here && !force && check_idle_here(pool, op, id, name, a, err))
 			return err->code;
 		if (detach_call(pool, op, id, a->instance, force, err))
 			return err->code;
