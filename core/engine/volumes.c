@@ -816,6 +816,17 @@ static enum cleat_code usage_of_mount(const char *path, struct cleat_usage *out,
 	return CLEAT_OK;
 }
 
+/* Some look at a block volume by a device node of their own, bound from the one that was published: kubelet does. */
+static enum cleat_code check_device_at(const struct op *op, const struct cleat_where *where, struct cleat_error *err)
+{
+	struct cleat_sys_place at = { 0 }, device = { 0 };
+
+	if (where->device && !cleat_sys_look(AT_FDCWD, where->device, &device, NULL) &&
+	    !cleat_sys_look(AT_FDCWD, op->req.target, &at, NULL) && S_ISBLK(device.mode) && S_ISBLK(at.mode) && at.rdev == device.rdev)
+		return CLEAT_OK;
+	return cleat_error_set(err, CLEAT_NOT_FOUND, "volume '%s' is not at '%.200s'", op->id, op->req.target);
+}
+
 enum cleat_code verb_usage(struct op *op, struct cleat_error *err)
 {
 	cleat_autorecord struct cleat_record *rec = NULL;
@@ -826,6 +837,8 @@ enum cleat_code verb_usage(struct op *op, struct cleat_error *err)
 		return err->code;
 	struct cleat_where where = stage_where(op->e, op->id, &text);
 	cleat_op_step(handle(op), "read usage", LOOK_LIMIT_MS);
+	if (op->req.target[0] && rec->access_type == CLEAT_ACCESS_BLOCK && check_device_at(op, &where, err))
+		return err->code;
 	if (b->usage) {
 		enum cleat_code code = b->usage(op->pool->instance, handle(op), rec, &where, &op->result.usage, err);
 		if (code != CLEAT_UNIMPLEMENTED)

@@ -94,8 +94,13 @@ static void on_node_get_volume_stats(Csi__V1__Node_Service *base,
 	    csi_lacks(call, in->volume_id, "volume_id") || csi_lacks(call, in->volume_path, "volume_path") ||
 	    !csi_found(c, call, in->volume_id, CLEAT_KIND_VOLUME, CSI_NO_HINT, &v))
 		return;
+	const bool block = v.record->access_type == CLEAT_ACCESS_BLOCK;
 	cleat_volume_state_done(&v);
-	if (check_at(c, in->volume_id, in->volume_path, &err)) {
+	/* Where we did not publish a device kubelet may have bound it: the engine looks. */
+	if (check_at(c, in->volume_id, in->volume_path, &err) == CLEAT_NOT_FOUND && block &&
+	    in->volume_path[0] == '/') {
+		r.target = in->volume_path;
+	} else if (err.code) {
 		cleat_rpc_call_fail_error(call, &err);
 		return;
 	}

@@ -91,7 +91,7 @@ enum cleat_verb {
 	CLEAT_VERB_PUBLISH, /* volume, target ("" = chosen), mode, read_only, mount_options, owner, witness -> target */
 	CLEAT_VERB_UNPUBLISH, /* volume, target ("" = the chosen one); owner: if given, must match nothing: it never decides */
 	CLEAT_VERB_RELEASE, /* an operator releases a claim: volume, target, force */
-	CLEAT_VERB_USAGE, /* volume -> usage */
+	CLEAT_VERB_USAGE, /* volume, target ("", or where a block volume's device must be: NOT_FOUND) -> usage */
 	CLEAT_VERB_HEALTH, /* volume -> healthy, health_text, health_reason, health_code */
 	CLEAT_VERB_POOL_SPACE, /* pool -> space */
 	CLEAT_VERB_DOCTOR, /* fix -> findings */

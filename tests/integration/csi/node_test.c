@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/major.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 static Csi__V1__VolumeCapability *writer(struct lab *l)
@@ -551,6 +553,29 @@ static void test_expand__is_all_the_nodes_where_so_configured(void **state)
 
 /* ---- block ---- */
 
+/* kubelet asks for the statistics of a node that it has bound from the published one. */
+static void check_stats_of_a_bound_node(struct lab *l, const char *id, const char *target)
+{
+	Csi__V1__NodeGetVolumeStatsRequest in = CSI__V1__NODE_GET_VOLUME_STATS_REQUEST__INIT;
+	char *bound = target_of(l, "bound");
+	cleat_autoclose int fd = open(bound, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	in.volume_id = keep(l, id);
+	in.volume_path = bound;
+	REFUSED(l, node, "NodeGetVolumeStats", in, CLEAT_NOT_FOUND, "is not at");
+	assert_int_equal(mount(target, bound, NULL, MS_BIND, NULL), 0);
+	const Csi__V1__NodeGetVolumeStatsResponse *out = OK(l, node, "NodeGetVolumeStats", in);
+	assert_int_equal(out->usage[0]->total, SMALL_BYTES);
+	assert_int_equal(umount2(bound, 0), 0);
+	/* Another device is another volume's. */
+	assert_int_equal(unlink(bound), 0);
+	assert_int_equal(mknod(bound, S_IFBLK | 0600, makedev(LOOP_MAJOR, 1048575)), 0);
+	REFUSED(l, node, "NodeGetVolumeStats", in, CLEAT_NOT_FOUND, "is not at");
+	in.volume_path = keep(l, "some/path");
+	REFUSED(l, node, "NodeGetVolumeStats", in, CLEAT_NOT_FOUND, "is not at");
+}
+
 static void test_block__is_a_device_of_that_size(void **state)
 {
 	struct lab *l = *state;
@@ -570,6 +595,7 @@ static void test_block__is_a_device_of_that_size(void **state)
 	assert_int_equal(fsync(fd), 0);
 	const Csi__V1__NodeGetVolumeStatsResponse *out = stats_of(l, id, target);
 	assert_int_equal(out->n_usage, 1);
+	check_stats_of_a_bound_node(l, id, target);
 	assert_int_equal(out->usage[0]->total, SMALL_BYTES);
 	grow.volume_id = id;
 	grow.capacity_range = range_of(l, 2 * SMALL_BYTES, 0);
