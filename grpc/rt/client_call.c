@@ -285,15 +285,18 @@ enum cleat_code cleat_rpc_client_call(struct cleat_rpc_client *c, const Protobuf
 				      const struct cleat_rpc_options *options, ProtobufCMessage **out,
 				      struct cleat_error *err)
 {
+	struct cleat_error first = CLEAT_ERROR_INIT; /* of a try that a second one may make good */
 	struct rpc_target t;
 	bool retry = false;
 	enum cleat_code code = cleat_rt_target_init(&t, c, service, method, in, options, err);
 
 	if (code != CLEAT_OK)
 		return code;
-	code = call_once(&t, out, &retry, err);
+	code = call_once(&t, out, &retry, &first);
 	if (retry)
 		code = call_once(&t, out, &retry, err);
+	else if (code != CLEAT_OK && err)
+		*err = first;
 	cleat_rt_target_done(&t);
 	return code;
 }

@@ -75,6 +75,7 @@ enum cleat_code cleat_rpc_client_stream(struct cleat_rpc_client *c, const Protob
 					cleat_rpc_message_fn on_message, void *arg, struct cleat_error *err)
 {
 	struct stream s = { .on_message = on_message, .arg = arg };
+	struct cleat_error last = CLEAT_ERROR_INIT;
 	struct rpc_target t;
 	bool retry = false;
 	enum cleat_code code = cleat_rt_target_init(&t, c, service, method, in, options, err);
@@ -82,11 +83,14 @@ enum cleat_code cleat_rpc_client_stream(struct cleat_rpc_client *c, const Protob
 	if (code != CLEAT_OK)
 		return code;
 	for (int tries = 0; tries == 0 || (retry && tries == 1); tries++) {
+		last = (struct cleat_error)CLEAT_ERROR_INIT;
 		cleat_rt_attempt_init(&s.a, &t);
-		code = run(&s, err);
+		code = run(&s, &last);
 		retry = cleat_rt_attempt_retry(&s.a) && !s.ended_here;
 		cleat_rt_attempt_done(&s.a);
 	}
 	cleat_rt_target_done(&t);
+	if (code != CLEAT_OK && err)
+		*err = last; /* that of a try which another one made good is nobody's */
 	return code;
 }

@@ -158,6 +158,9 @@ static void test_client__idempotent_calls_survive_a_restart(void **state)
 		restart();
 	}
 	assert_int_equal(lab_ping(c, &o, &err), CLEAT_OK);
+	/* The first try, which met the dead connection, leaves no trace. */
+	assert_int_equal(err.code, CLEAT_OK);
+	assert_string_equal(err.msg, "");
 }
 
 /* With a watcher the dead connection is noticed, and replaced, while nobody calls: then a call that may be
