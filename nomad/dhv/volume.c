@@ -191,21 +191,30 @@ static enum cleat_code its_pool_is_seen(struct dhv_daemon *d, const char *id, st
 		      : CLEAT_OK;
 }
 
+static enum cleat_code find_once(struct dhv_daemon *d, const struct dhv_request *r, const char *id,
+				 const char *scope, struct dhv_volume *out, struct cleat_error *err)
+{
+	*err = (struct cleat_error)CLEAT_ERROR_INIT;
+	return id ? dhv_volume_get(d, id, scope, out, err) : dhv_volume_find_label(d, r, out, err);
+}
+
 enum cleat_code dhv_volume_find(struct dhv_daemon *d, const struct dhv_request *r, const char *id,
 				const char *scope, struct dhv_volume *out, struct cleat_error *err)
 {
-	for (;;) {
-		struct cleat_error unseen = CLEAT_ERROR_INIT;
-		enum cleat_code code =
-			id ? dhv_volume_get(d, id, scope, out, err) : dhv_volume_find_label(d, r, out, err);
+	enum cleat_code code = find_once(d, r, id, scope, out, err);
+	struct cleat_error unseen;
 
-		if (code != CLEAT_NOT_FOUND || its_pool_is_seen(d, id, &unseen) == CLEAT_OK)
-			return code;
+	while (code == CLEAT_NOT_FOUND) {
+		unseen = (struct cleat_error)CLEAT_ERROR_INIT;
+		/* Only an answer after the pool has been seen counts: it may have come just now. */
+		if (its_pool_is_seen(d, id, &unseen) == CLEAT_OK)
+			return find_once(d, r, id, scope, out, err);
 		*err = unseen;
 		if (!dhv_daemon_wait(d))
 			return err->code;
-		*err = (struct cleat_error)CLEAT_ERROR_INIT;
+		code = find_once(d, r, id, scope, out, err);
 	}
+	return code;
 }
 
 enum cleat_code dhv_default_pool(struct dhv_daemon *d, char out[64], struct cleat_error *err)
