@@ -11,6 +11,7 @@
 #include "module/table.h"
 #include "module/worker.h"
 
+#include "util/clock.h"
 #include "util/mem.h"
 
 #include <ctype.h>
@@ -22,6 +23,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define PATIENCE_MS 6000 /* a daemon that has just started opens its pools: so long it is asked again */
+#define PATIENCE_STEP_MS 500
 #define RETRY_FIRST_MS 1000
 #define RETRY_MAX_MS 60000
 
@@ -108,6 +111,7 @@ struct preparation {
 	struct cleat_mesos_request *r;
 	struct mesos_wishes wishes;
 	char key[CLEAT_MESOS_KEY_MAX_BYTES + 1];
+	int64_t since_ms;
 	cleat_mesos_done_fn done;
 	void *arg;
 };
@@ -158,6 +162,9 @@ static int64_t published(void *arg, const struct mesos_reply *reply)
 	struct preparation *p = arg;
 	struct cleat_error err = reply->err;
 
+	if (!reply->ok && err.code == CLEAT_UNAVAILABLE && err.retry &&
+	    cleat_time_mono_ms() - p->since_ms < PATIENCE_MS)
+		return PATIENCE_STEP_MS;
 	if (reply->ok && check_paths(p, &reply->paths, &err) == CLEAT_OK)
 		answer_enter(p, reply);
 	else
@@ -231,7 +238,9 @@ void cleat_mesos_prepare(struct cleat_mesos *m, struct cleat_mesos_request *r, c
 		free(p);
 		return;
 	}
-	*p = (struct preparation){ .m = m, .r = r, .done = done, .arg = arg };
+	*p = (struct preparation){
+		.m = m, .r = r, .since_ms = cleat_time_mono_ms(), .done = done, .arg = arg
+	};
 	if (!mesos_key(r, p->key, &err) && !r->debug && !mesos_wishes_read(r, &p->wishes, &err) &&
 	    p->wishes.count && !publish(p, &err))
 		return;

@@ -102,7 +102,7 @@ static void unlink_job(struct mesos_worker *w, struct mesos_job *job)
 	w->count--;
 }
 
-/* Tells the job's owner, who may want it again. */
+/* Tells the job's owner, who may want it again; not after CANCELLED. */
 static void answer(struct mesos_worker *w, struct mesos_job *job, const struct mesos_reply *reply)
 {
 	const int64_t again_ms = job->done(job->arg, reply);
@@ -110,7 +110,7 @@ static void answer(struct mesos_worker *w, struct mesos_job *job, const struct m
 	pthread_mutex_lock(&w->lock);
 	job->running = false;
 	job->not_before_ms = cleat_time_mono_ms() + again_ms;
-	if (again_ms <= 0 || w->stop)
+	if (again_ms <= 0)
 		unlink_job(w, job);
 	else
 		job = NULL;

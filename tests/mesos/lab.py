@@ -159,7 +159,7 @@ class Container:
 class Lab:
     def __init__(self, build, tests, case):
         """case: "MODULE AGENT", as in cases.txt."""
-        module, agent = case.split()
+        module, agent = case.split()[:2]
         self.build, self.version = build, module.split("-")[-1]
         self.module = f"{tests}/lib/{module}/libcleat_mesos-{self.version}.so"
         self.agent_program = f"{tests}/bin/{agent}"
@@ -197,6 +197,7 @@ class Lab:
                                            stderr=self.log, env=dict(os.environ, NOTIFY_SOCKET=path, CLEAT_FAULT=fault))
             while b"READY=1" not in notify.recv(4096):
                 pass
+        wait_for("the pool is online", lambda: all(pool.get("online") for pool in self.cleat("pool", "list")["pools"]))
 
     def kill_daemon(self):
         self.daemon.kill()

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The isolator module in the hands of an agent: what a container sees, what the host does not see, and what is left after every kind of end.
 
-    mesos_test.py BUILD TESTS CASE...     BUILD: cleatd and its programs; TESTS: what CMakeLists.txt here makes; CASE: "MODULE AGENT"
+    mesos_test.py BUILD TESTS CASE...     BUILD: cleatd and its programs; TESTS: what CMakeLists.txt here makes; CASE: "MODULE AGENT WHAT"
+
+WHAT is "life" for a container's life and the agent's restart, "all" for the other ends too, or "grpc".
 
 Runs in a mount namespace of its own whose `/` is shared, as on a host under systemd: what is mounted without care in a container shows here.
 Prints a verdict for each test as cmocka does, and exits with 1 when any failed.
@@ -420,9 +422,9 @@ def test_admission(lab):
             check(part in str(e), str(e))
 
 
-ALL = [test_symbols, test_admission, test_dvdi, test_relative, test_host_path, test_refusals, test_image, test_links, test_container_info,
-       test_nested, test_daemon_down, test_daemon_killed, test_agent_restart, test_agent_killed,
-       test_agent_gone, test_busy, test_recover_without_daemon, test_many]
+LIFE = [test_symbols, test_admission, test_dvdi, test_relative, test_host_path, test_refusals, test_image, test_links, test_container_info,
+        test_nested, test_agent_restart]
+ENDS = [test_daemon_down, test_daemon_killed, test_agent_killed, test_agent_gone, test_busy, test_recover_without_daemon, test_many]
 
 
 def test_grpc(lab):
@@ -466,8 +468,8 @@ def main():
         os.execvp("unshare", ["unshare", "--mount", "--propagation", "shared", sys.executable, *sys.argv])
     become_subreaper()
     only = os.environ.get("CLEAT_MESOS_TEST", "")
-    failed = sum(run(build, tests, case, [test_grpc] if case.endswith("agent-grpc") else [t for t in ALL if only in t.__name__])
-                 for case in cases)
+    tests_of = {"life": LIFE, "all": LIFE + ENDS, "grpc": [test_grpc]}
+    failed = sum(run(build, tests, case, [t for t in tests_of[case.split()[2]] if only in t.__name__]) for case in cases)
     return 1 if failed else 0
 
 

@@ -40,6 +40,11 @@ static const char script[] =
 	"*'--volume hang'*) sleep 1000 & wait ;;\n"
 	"*'--volume garbage'*) echo hello; exit 0 ;;\n"
 	"*'--volume silent'*) exit 0 ;;\n"
+	"*'--volume opening'*) mkdir \"$dir/asked\" && {\n"
+	"	echo '{\"ok\":false,\"code\":\"UNAVAILABLE\",\"error\":\"opening\",\"retry\":true}'; exit 1; "
+	"} ;;\n"
+	"*'--volume closed'*) echo "
+	"'{\"ok\":false,\"code\":\"UNAVAILABLE\",\"error\":\"closed\",\"retry\":true}'; exit 1 ;;\n"
 	"*'--volume big'*) head -c 2000000 /dev/zero | tr '\\0' x; exit 0 ;;\n"
 	"*'--volume killed'*) kill -9 $$ ;;\n"
 	"*'--volume refused'*) echo '{\"ok\":false,\"code\":\"FAILED_PRECONDITION\",\"error\":\"in use by "
@@ -330,6 +335,34 @@ static void test_module__bad_answers_are_failures_with_a_text(void **state)
 	}
 }
 
+static void test_module__a_daemon_that_is_just_starting_is_asked_again(void **state)
+{
+	struct waiter opening, closed;
+
+	(void)state;
+	need_root();
+	prepare("c1", "opening", &opening);
+	prepare("c2", "closed", &closed);
+	wait_for(&opening);
+	assert_string_equal(opening.error, "");
+	wait_for(&closed); /* but not for ever */
+	assert_string_equal(closed.error, "closed");
+	assert_true(logged("publish c2") > 2);
+}
+
+static void test_module__goes_away_while_it_means_to_ask_again(void **state)
+{
+	struct waiter waiter;
+
+	(void)state;
+	need_root();
+	prepare("c1", "closed", &waiter);
+	wait_logged("publish c1", 2);
+	cleat_mesos_free(m);
+	m = NULL;
+	assert_true(waiter.done && *waiter.error);
+}
+
 static void test_module__a_program_that_hangs_is_ended(void **state)
 {
 	struct waiter waiter, other;
@@ -450,6 +483,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_module__isolated_container_has_a_witness, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_module__bad_answers_are_failures_with_a_text, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_module__a_daemon_that_is_just_starting_is_asked_again,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_module__goes_away_while_it_means_to_ask_again, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_module__a_program_that_hangs_is_ended, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_module__a_release_that_fails_is_repeated, setup,
