@@ -15,7 +15,8 @@
 #include "util/mem.h"
 
 #define PROGRAM "nomad-driver-cleat"
-#define WORKERS 64 /* starts and destroys that may block at once; started as they are needed */
+/* Starts and ends of tasks at once: more are no faster, and each costs memory. */
+#define WORKERS 16
 #define QUEUED 1024
 
 static const unsigned versions[] = { 2 };

@@ -9,6 +9,7 @@
 #include "driver/jobconfig.h"
 #include "driver/signals.h"
 #include "driver/start.h"
+#include "driver/thread.h"
 #include "nomad/base.pb-c.h"
 #include "nomad/driver.pb-c.h"
 #include "rt/pb.h"
@@ -208,6 +209,7 @@ static void start_task(struct driver_methods *service, const Nomad__StartTaskReq
 	(void)done;
 	if (driver_is_ready(driver_of(), call))
 		driver_start(driver_of(), in, call);
+	driver_thread_trim_stack();
 }
 
 static void recover_task(struct driver_methods *service, const Nomad__RecoverTaskRequest *in,
@@ -217,6 +219,7 @@ static void recover_task(struct driver_methods *service, const Nomad__RecoverTas
 	(void)done;
 	if (driver_is_ready(driver_of(), call))
 		driver_recover(driver_of(), in, call);
+	driver_thread_trim_stack();
 }
 
 static void wait_task(struct driver_methods *service, const Nomad__WaitTaskRequest *in, ProtobufCClosure done,
@@ -258,6 +261,7 @@ static void destroy_task(struct driver_methods *service, const Nomad__DestroyTas
 	(void)done;
 	if (driver_is_ready(driver_of(), call))
 		driver_destroy(driver_of(), in->task_id, in->force, call);
+	driver_thread_trim_stack();
 }
 
 static void put_time(int64_t ms, Google__Protobuf__Timestamp *out)

@@ -2,9 +2,13 @@
 #include "driver/thread.h"
 
 #include <signal.h>
+#include <stdint.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #define STACK_BYTES (256 * 1024)
+#define STACK_KEPT_BYTES 8192
 
 enum cleat_code driver_thread(void *(*run)(void *arg), void *arg, pthread_t *thread_out,
 			      struct cleat_error *err)
@@ -27,6 +31,25 @@ enum cleat_code driver_thread(void *(*run)(void *arg), void *arg, pthread_t *thr
 	if (thread_out)
 		*thread_out = thread;
 	return CLEAT_OK;
+}
+
+void driver_thread_trim_stack(void)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t used = (uintptr_t)__builtin_frame_address(0);
+	pthread_attr_t attr;
+	void *lowest;
+	size_t bytes;
+
+	if (pthread_getattr_np(pthread_self(), &attr))
+		return;
+	if (pthread_attr_getstack(&attr, &lowest, &bytes) == 0) {
+		/* With room for the calls below this one. */
+		uintptr_t end = (used - STACK_KEPT_BYTES) & ~(page - 1);
+		if (end > (uintptr_t)lowest && used < (uintptr_t)lowest + bytes)
+			madvise(lowest, end - (uintptr_t)lowest, MADV_DONTNEED);
+	}
+	pthread_attr_destroy(&attr);
 }
 
 void driver_cond_init(pthread_cond_t *c)

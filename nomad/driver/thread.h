@@ -10,6 +10,10 @@
 enum cleat_code driver_thread(void *(*run)(void *arg), void *arg, pthread_t *thread_out,
 			      struct cleat_error *err) CLEAT_MUST_CHECK;
 
+/* Gives back the pages of this thread's stack that deep calls have used and that nothing is on any more: a
+ * worker keeps its thread for the next call, perhaps for hours.  Not for the main thread. */
+void driver_thread_trim_stack(void);
+
 /* A condition on the monotonic clock, and waiting on it for some time; the lock is held. */
 void driver_cond_init(pthread_cond_t *c);
 void driver_cond_wait_ms(pthread_cond_t *c, pthread_mutex_t *lock, int64_t ms);
