@@ -72,6 +72,7 @@ struct cleatd_config {
 	bool csi_attach;
 	bool csi_local_multi_node;
 	bool csi_node_expand;
+	bool csi_stage;
 	struct cleat_pool_config *pools;
 	size_t pool_count;
 };

@@ -112,6 +112,7 @@ static enum cleat_code add_csi_role(struct cleatd_doors *d, const struct cleatd_
 		.attach = config->csi_attach,
 		.local_multi_node = config->csi_local_multi_node,
 		.node_expand = config->csi_node_expand,
+		.stage = config->csi_stage,
 	};
 
 	if (cleat_csi_new(engine, d->server, &csi, &d->csi, err) ||

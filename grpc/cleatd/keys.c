@@ -49,6 +49,8 @@ const struct cleatd_key cleatd_config_keys[] = {
 	  "Most volumes that may be attached to this node; 0 for no limit." },
 	{ "csi.attach", CLEATD_KEY_BOOL, AT(csi_attach), "true", false,
 	  "Ask for ControllerPublishVolume, so that a volume is known to be one node's." },
+	{ "csi.stage", CLEATD_KEY_BOOL, AT(csi_stage), "true", false,
+	  "Ask for NodeStageVolume; kubelet must not be asked, or it never lets go of a volume." },
 	{ "csi.local_multi_node", CLEATD_KEY_BOOL, AT(csi_local_multi_node), "false", false,
 	  "Take the MULTI_NODE_ access modes for volumes of this node only: its tasks may share them." },
 	{ "csi.node_expand", CLEATD_KEY_BOOL, AT(csi_node_expand), "false", false,

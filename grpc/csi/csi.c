@@ -39,6 +39,7 @@ enum cleat_code cleat_csi_new(struct cleat_engine *engine, struct cleat_rpc_serv
 	snprintf(c->driver_name, sizeof(c->driver_name), "%s", config->driver_name);
 	c->max_volumes = config->max_volumes;
 	c->attach = config->attach;
+	c->stage = config->stage;
 	c->local_multi_node = config->local_multi_node;
 	c->node_expand = config->node_expand;
 	init_services(c);

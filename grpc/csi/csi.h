@@ -23,6 +23,9 @@ struct cleat_csi_config {
 	const char *driver_name; /* of GetPluginInfo; at most 63 bytes; copied */
 	unsigned max_volumes;	 /* that may be attached to this node; 0: no limit */
 	bool attach;		 /* tell COs to call ControllerPublishVolume */
+	/* Tell COs to call NodeStageVolume.  kubelet never calls NodeUnstageVolume while the volume's file
+	 * system is mounted anywhere else, and ours is, in the daemon's own directory. */
+	bool stage;
 	/* Take MULTI_NODE_ access modes for volumes that lie on one node: its tasks may then share them. */
 	bool local_multi_node;
 	/* Growing is NodeExpandVolume's business alone, and ControllerExpandVolume not announced: for COs

@@ -27,7 +27,7 @@ struct cleat_csi {
 	struct csi_whereabouts *whereabouts;
 	char driver_name[64];
 	unsigned max_volumes;
-	bool attach, local_multi_node, node_expand;
+	bool attach, stage, local_multi_node, node_expand;
 };
 
 static inline struct cleat_csi *csi_of_identity(Csi__V1__Identity_Service *base)

@@ -171,7 +171,7 @@ static void on_node_publish_volume(Csi__V1__Node_Service *base, const Csi__V1__N
 		cleat_rpc_call_fail(call, CLEAT_INVALID_ARGUMENT, "volume_capability is missing");
 		return;
 	}
-	if (!in->staging_target_path[0]) {
+	if (c->stage && !in->staging_target_path[0]) {
 		cleat_rpc_call_fail(call, CLEAT_FAILED_PRECONDITION,
 				    "staging_target_path is missing: this plugin has STAGE_UNSTAGE_VOLUME");
 		return;

@@ -205,33 +205,45 @@ static void on_node_get_info(Csi__V1__Node_Service *base, const Csi__V1__NodeGet
 #define CAN(name) CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__##name
 #define MAX_CAPABILITIES 8
 
+struct node_capabilities {
+	Csi__V1__NodeServiceCapability caps[MAX_CAPABILITIES], *list[MAX_CAPABILITIES];
+	Csi__V1__NodeServiceCapability__RPC rpcs[MAX_CAPABILITIES];
+	size_t n;
+};
+
+static void add(struct node_capabilities *all, bool have, Csi__V1__NodeServiceCapability__RPC__Type type)
+{
+	const size_t i = all->n;
+
+	if (!have || i == MAX_CAPABILITIES)
+		return;
+	csi__v1__node_service_capability__init(&all->caps[i]);
+	csi__v1__node_service_capability__rpc__init(&all->rpcs[i]);
+	all->rpcs[i].type = type;
+	all->caps[i].type_case = CSI__V1__NODE_SERVICE_CAPABILITY__TYPE_RPC;
+	all->caps[i].rpc = &all->rpcs[i];
+	all->list[all->n++] = &all->caps[i];
+}
+
 static void on_node_get_capabilities(Csi__V1__Node_Service *base,
 				     const Csi__V1__NodeGetCapabilitiesRequest *in,
 				     Csi__V1__NodeGetCapabilitiesResponse_Closure done, void *call)
 {
-	static const Csi__V1__NodeServiceCapability__RPC__Type types[] = {
-		CAN(STAGE_UNSTAGE_VOLUME),     CAN(GET_VOLUME_STATS),
-		CAN(SINGLE_NODE_MULTI_WRITER), CAN(GET_VOLUME_HEALTH),
-		CAN(GET_STORAGE_HEALTH),       CAN(EXPAND_VOLUME), /* the last may be missing */
-	};
 	struct cleat_csi *c = csi_of_node(base);
 	Csi__V1__NodeGetCapabilitiesResponse out = CSI__V1__NODE_GET_CAPABILITIES_RESPONSE__INIT;
-	Csi__V1__NodeServiceCapability caps[CLEAT_COUNT(types)], *list[CLEAT_COUNT(types)];
-	Csi__V1__NodeServiceCapability__RPC rpcs[CLEAT_COUNT(types)];
+	struct node_capabilities all = { .n = 0 };
 
 	(void)done;
 	if (cleat_gate_wait(c->gate, call, &base->base, &in->base, "NodeGetCapabilities"))
 		return;
-	for (size_t i = 0; i < CLEAT_COUNT(types); i++) {
-		csi__v1__node_service_capability__init(&caps[i]);
-		csi__v1__node_service_capability__rpc__init(&rpcs[i]);
-		rpcs[i].type = types[i];
-		caps[i].type_case = CSI__V1__NODE_SERVICE_CAPABILITY__TYPE_RPC;
-		caps[i].rpc = &rpcs[i];
-		list[i] = &caps[i];
-	}
-	out.capabilities = list;
-	out.n_capabilities = CLEAT_COUNT(types) - !csi_abilities(c).expand;
+	add(&all, c->stage, CAN(STAGE_UNSTAGE_VOLUME));
+	add(&all, true, CAN(GET_VOLUME_STATS));
+	add(&all, csi_abilities(c).expand, CAN(EXPAND_VOLUME));
+	add(&all, true, CAN(SINGLE_NODE_MULTI_WRITER));
+	add(&all, true, CAN(GET_VOLUME_HEALTH));
+	add(&all, true, CAN(GET_STORAGE_HEALTH));
+	out.capabilities = all.list;
+	out.n_capabilities = all.n;
 	cleat_rpc_call_reply(call, &out.base);
 }
 

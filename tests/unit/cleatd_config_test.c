@@ -70,6 +70,7 @@ static void test_config__empty_gives_defaults(void **state)
 		assert_true(c.csi_attach);
 		assert_false(c.csi_local_multi_node);
 		assert_false(c.csi_node_expand);
+		assert_true(c.csi_stage);
 		assert_int_equal(c.csi_max_volumes, 0);
 		assert_int_equal(c.pool_count, 0);
 		cleatd_config_done(&c);
@@ -88,7 +89,7 @@ static void test_config__every_key_is_read(void **state)
 		"any_namespace: yes\n"
 		"default_pool: slow-1\n"
 		"csi: {socket: /r/csi.sock, mode: '0600', driver_name: a.b-c, max_volumes: 7, attach: no,\n"
-		"  local_multi_node: yes, node_expand: yes}\n"
+		"  local_multi_node: yes, node_expand: yes, stage: no}\n"
 		"listen:\n  address: '[::1]:9443'\n  cert: /c\n  key: /k\n  client_ca: /a\n"
 		"pools:\n"
 		"  fast: {backend: loop, path: /srv/cleat, lane_threads: 3}\n"
@@ -120,6 +121,7 @@ static void test_config__every_key_is_read(void **state)
 	assert_false(c.csi_attach);
 	assert_true(c.csi_local_multi_node);
 	assert_true(c.csi_node_expand);
+	assert_false(c.csi_stage);
 	assert_string_equal(c.listen_address, "[::1]:9443");
 	assert_string_equal(c.listen_client_ca, "/a");
 	assert_int_equal(c.pool_count, 2);

@@ -176,6 +176,8 @@ def check_driver(objects, driver, conf):
     attach = conf["csi"].get("attach", True)
     if described and described[0]["spec"]["attachRequired"] != attach:
         fault("csidriver.yaml", f"attachRequired does not go with csi.attach: {attach}")
+    if conf["csi"].get("stage", True):
+        fault("cleatd.conf", "kubelet never unstages: csi.stage must be false")
     if any(o.get("allowVolumeExpansion") for _, o in objects) and not conf["csi"].get("node_expand"):
         fault("cleatd.conf", "the resizer needs csi.node_expand")
 

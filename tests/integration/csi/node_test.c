@@ -325,6 +325,51 @@ static void test_read_only__is_read_only_there_and_only_there(void **state)
 
 /* ---- the wrong order ---- */
 
+static bool node_stages(struct lab *l)
+{
+	Csi__V1__NodeGetCapabilitiesRequest ask = CSI__V1__NODE_GET_CAPABILITIES_REQUEST__INIT;
+	const Csi__V1__NodeGetCapabilitiesResponse *out = OK(l, node, "NodeGetCapabilities", ask);
+
+	for (size_t i = 0; i < out->n_capabilities; i++)
+		if (out->capabilities[i]->rpc->type ==
+		    CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__STAGE_UNSTAGE_VOLUME)
+			return true;
+	return false;
+}
+
+/* As kubelet has it: no staging path, nothing attached, and nothing stays when the last target is gone. */
+static void test_stage__is_not_needed_where_so_configured(void **state)
+{
+	struct lab *l = *state;
+	Csi__V1__NodePublishVolumeRequest *in;
+	Csi__V1__DeleteVolumeRequest del = CSI__V1__DELETE_VOLUME_REQUEST__INIT;
+
+	lab_start(l);
+	assert_true(node_stages(l));
+	lab_stop(l);
+	l->csi = "  stage: false\n  attach: false\n";
+	lab_start(l);
+	assert_false(node_stages(l));
+	char *id = ok_volume(l, "db"), *stages = keepf(l, "%s/mnt/stage", l->d.run);
+	char *first = target_of(l, "t"), *second = target_of(l, "u");
+	in = publish_request(l, id, "t", cap_mount(l, MODE(SINGLE_NODE_MULTI_WRITER), "xfs", NULL));
+	in->staging_target_path = keep(l, "");
+	OK(l, node, "NodePublishVolume", *in);
+	OK(l, node, "NodePublishVolume", *in);
+	put_file(first, "f", "text");
+	in->target_path = second;
+	OK(l, node, "NodePublishVolume", *in);
+	assert_true(has_file(second, "f", "text"));
+	ok_unpublish(l, id, "t");
+	del.volume_id = id;
+	REFUSED(l, controller, "DeleteVolume", del, CLEAT_FAILED_PRECONDITION, "in use");
+	assert_int_equal(mounts_below(stages), 1);
+	ok_unpublish(l, id, "u");
+	assert_int_equal(mounts_below(stages), 0);
+	OK(l, controller, "DeleteVolume", del);
+	lab_stop(l);
+}
+
 static void test_unstage__while_published_waits_for_the_last_one(void **state)
 {
 	struct lab *l = *state;
@@ -697,6 +742,7 @@ int main(void)
 		LAB(test_flags__are_honoured_or_refused_and_never_logged),
 		LAB(test_secrets__are_never_logged),
 		LAB(test_read_only__is_read_only_there_and_only_there),
+		LAB(test_stage__is_not_needed_where_so_configured),
 		LAB(test_unstage__while_published_waits_for_the_last_one),
 		LAB(test_delete__of_a_published_volume_is_refused_with_its_holder),
 		LAB(test_stage__with_another_capability_is_another),
