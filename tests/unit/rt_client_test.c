@@ -158,9 +158,35 @@ static void test_client__idempotent_calls_survive_a_restart(void **state)
 		restart();
 	}
 	assert_int_equal(lab_ping(c, &o, &err), CLEAT_OK);
-	/* The first try, which met the dead connection, leaves no trace. */
+}
+
+static void test_client__a_try_that_is_made_good_leaves_no_error(void **state)
+{
+	Cleat__Test__V1__FailRequest in = CLEAT__TEST__V1__FAIL_REQUEST__INIT;
+	struct cleat_rpc_options once = { .timeout_ms = 10000 },
+				 twice = { .timeout_ms = 10000, .idempotent = true };
+	struct cleat_error err = CLEAT_ERROR_INIT;
+	cleat_autopb ProtobufCMessage *out = NULL, *other = NULL;
+	static char text[] = "not yet";
+
+	(void)state;
+	in.code = CLEAT_UNAVAILABLE;
+	in.text = text;
+	in.first = true;
+	assert_int_equal(cleat_rpc_client_call(lab.client, LAB_SERVICE, "Fail", &in.base, &twice, &out, &err),
+			 CLEAT_OK);
 	assert_int_equal(err.code, CLEAT_OK);
 	assert_string_equal(err.msg, "");
+	/* And that of the last try is told. */
+	assert_int_equal(
+		cleat_rpc_client_call(lab.client, LAB_SERVICE, "Fail", &in.base, &once, &other, &err),
+		CLEAT_UNAVAILABLE);
+	assert_string_equal(err.msg, text);
+	in.first = false;
+	assert_int_equal(
+		cleat_rpc_client_call(lab.client, LAB_SERVICE, "Fail", &in.base, &twice, &other, &err),
+		CLEAT_UNAVAILABLE);
+	assert_string_equal(err.msg, text);
 }
 
 /* With a watcher the dead connection is noticed, and replaced, while nobody calls: then a call that may be
@@ -370,6 +396,7 @@ int main(void)
 	};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_client__idempotent_calls_survive_a_restart),
+		cmocka_unit_test(test_client__a_try_that_is_made_good_leaves_no_error),
 		cmocka_unit_test(test_client__a_watcher_notices_a_restart),
 		cmocka_unit_test(test_client__watched_clients_come_and_go),
 		cmocka_unit_test(test_client__reply_size_is_configurable),
