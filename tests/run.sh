@@ -4,7 +4,8 @@
 #   tests/run.sh                 everything
 #   tests/run.sh SECTION...      only these: core (plain build, all of ctest), asan, tsan (unit, fuzz and conformance tests under sanitizers),
 #                                csi (csi-sanity with mount and block access), nomad (tasks in containers, the driver and CSI under a real
-#                                Nomad), mesos (the isolator module for every release, in
+#                                Nomad), external (ebs on a simulated EC2, moto, and AWS's
+#                                metadata mock), mesos (the isolator module for every release, in
 #                                an agent that is played), quickstart (the scripts of examples/),
 #                                uml (conformance under the 6.1 kernel of User Mode Linux)
 #
@@ -15,7 +16,7 @@ tree=$(dirname "$(dirname "$(readlink -f "$0")")")
 builds=${CLEAT_BUILD_ROOT:-$tree}
 results=$builds/build-results
 jobs=${CLEAT_JOBS:-$(nproc)}
-all="core asan tsan csi nomad mesos quickstart uml"
+all="core asan tsan csi nomad external mesos quickstart uml"
 # shellcheck source=tests/lib/leaks.sh
 . "$tree/tests/lib/leaks.sh"
 
@@ -55,8 +56,8 @@ fails() { # NAME TEXT
 
 section_core() {
 	build "$builds/build" -DCLEAT_SANITIZE= || { fails core-build "the build failed"; return; }
-	# Those that start tasks in containers run in the section nomad, alone.
-	run_ctest core "$builds/build" -LE '^driver$'
+	# Those that start tasks in containers run in the section nomad, alone; those with a far side in the section external.
+	run_ctest core "$builds/build" -LE '^(driver|external)$'
 }
 
 section_asan() {
@@ -81,6 +82,14 @@ section_nomad() {
 	build "$builds/build" -DCLEAT_SANITIZE= || { fails nomad-build "the build failed"; return; }
 	run_ctest nomad-driver "$builds/build" -L '^driver$' -j1
 	run_script nomad "$tree/tests/acceptance/nomad/run.sh" "$builds/build"
+}
+
+# Backends whose storage is elsewhere: on simulators of our own, and against peers that others wrote.
+section_external() {
+	build "$builds/build" -DCLEAT_SANITIZE= || { fails external-build "the build failed"; return; }
+	run_ctest external "$builds/build" -L '^external$'
+	run_script external-ebs "$tree/tests/acceptance/ebs/run.sh" "$builds/build/bin/cleatd" "$builds/build/bin/cleat"
+	run_script external-calls "$tree/bench/ebs-calls.py" "$builds/build/bin/cleatd" "$builds/build/bin/cleat" 200
 }
 
 section_mesos() {

@@ -10,6 +10,17 @@
 #include "util/ids.h"
 #include "util/text.h"
 
+/* How much of the text goes into the next piece: whole characters, and no blank at either side of the cut,
+ * which might get lost on the way. */
+static int piece_bytes(const char *text)
+{
+	int n = cleat_text_cut(text, CLEAT_PIECE_BYTES);
+
+	while (n > 1 && text[n] && (text[n - 1] == ' ' || text[n] == ' '))
+		n = cleat_text_cut(text, n - 1);
+	return n;
+}
+
 enum cleat_code cleat_pieces_make(const struct cleat_record *rec, struct cleat_pieces *out,
 				  struct cleat_error *err)
 {
@@ -24,11 +35,7 @@ enum cleat_code cleat_pieces_make(const struct cleat_record *rec, struct cleat_p
 					       "the record of '%s' has %zu bytes: too much for the storage's "
 					       "tags (fewer or shorter labels)",
 					       rec->name, text.len);
-		/* A value that ends in a blank might lose it on the way. */
-		int n = cleat_text_cut(at, CLEAT_PIECE_BYTES);
-		while (n > 1 && at[n] && (at[n - 1] == ' ' || at[n] == ' '))
-			n--;
-		n = cleat_text_cut(at, n);
+		const int n = piece_bytes(at);
 		snprintf(out->text[out->count], sizeof(out->text[0]), "%.*s", n, at);
 		at += n;
 	}

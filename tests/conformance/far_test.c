@@ -1,5 +1,5 @@
-/* far_test.c - what only backends of a far side have: two nodes on one storage, dead nodes, slow and forgetful answers, throttling, limits, and
- * how many calls it all takes.
+/* far_test.c - what only backends of a far side have: two nodes on one storage, dead nodes, slow and
+ * forgetful answers, throttling, limits, and how many calls it all takes.
  *
  *   far [--only PATTERN]
  *
@@ -287,7 +287,8 @@ static void test_nodes__always_means_that_the_last_one_wins(void **state)
 static void test_nodes__attachments_that_were_asked_for_stay(void **state)
 {
 	struct world *w = *state;
-	struct cleat_request attach = req_for(CLEAT_VERB_ATTACH, POOL "/db"), detach = req_for(CLEAT_VERB_DETACH, POOL "/db");
+	struct cleat_request attach = req_for(CLEAT_VERB_ATTACH, POOL "/db"),
+			     detach = req_for(CLEAT_VERB_DETACH, POOL "/db");
 	char t[256];
 
 	world_open(w);
@@ -324,7 +325,8 @@ static void test_far__everything_may_be_late(void **state)
 	char t[256];
 
 	world_open(w);
-	sim("set", "{\"create\": 0.2, \"late\": 0.15, \"attach\": 0.2, \"device\": 0.2, \"detach\": 0.2, \"modify\": 0.2, \"snapshot\": 0.3}");
+	sim("set", "{\"create\": 0.2, \"late\": 0.15, \"attach\": 0.2, \"device\": 0.2, \"detach\": 0.2, "
+		   "\"modify\": 0.2, \"snapshot\": 0.3}");
 	ok_create(w, "db", NULL);
 	ok_publish(w, POOL "/db", "t", t);
 	put_file(t, "f", 1000, 1);
@@ -416,7 +418,9 @@ static void one_done(const struct cleat_error *err, const struct cleat_result *r
 
 static void create_many(struct world *w, unsigned count)
 {
-	struct many m = { .w = w, .left = count, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+	struct many m = {
+		.w = w, .left = count, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER
+	};
 	char name[32];
 
 	for (unsigned i = 0; i < count; i++) {
@@ -457,7 +461,8 @@ static void test_far__looks_that_come_together_are_one_call(void **state)
 	sim("uncount", NULL);
 	create_many(w, 40);
 	const unsigned looks = calls_made("DescribeVolumes");
-	print_message("40 creations beside each other: %u calls, %u of them DescribeVolumes\n", calls_made(""), looks);
+	print_message("40 creations beside each other: %u calls, %u of them DescribeVolumes\n",
+		      calls_made(""), looks);
 	assert_true(looks < 40 * 7);
 	world_tidy(w);
 }
@@ -500,7 +505,8 @@ static void test_far__out_of_reach_is_offline_and_comes_back(void **state)
 
 	world_open(w);
 	ok_create(w, "db", NULL);
-	sim("fault", "{\"action\": \"*\", \"code\": \"ServiceUnavailable\", \"status\": 503, \"times\": 1000}");
+	sim("fault",
+	    "{\"action\": \"*\", \"code\": \"ServiceUnavailable\", \"status\": 503, \"times\": 1000}");
 	req.name = "new";
 	refused(w, &req, CLEAT_UNAVAILABLE, "ServiceUnavailable");
 	sim("fault", "{\"forget\": true}");
@@ -694,7 +700,8 @@ static void test_credentials__come_from_a_file(void **state)
 	snprintf(path, sizeof(path), "%s/credentials", w->dir);
 	FILE *f = fopen(path, "we");
 	assert_non_null(f);
-	fprintf(f, "[default]\naws_access_key_id = nobody\naws_secret_access_key = x\n\n[cleat]\n# ours\naws_access_key_id = AKIDEXAMPLE\n"
+	fprintf(f, "[default]\naws_access_key_id = nobody\naws_secret_access_key = x\n\n[cleat]\n# "
+		   "ours\naws_access_key_id = AKIDEXAMPLE\n"
 		   "aws_secret_access_key=wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n");
 	fclose(f);
 	assert_int_equal(chmod(path, 0600), 0);
@@ -744,9 +751,9 @@ static int teardown(void **state)
 	return world_teardown(state);
 }
 
-#define TEST(fn)                                     \
-	{                                            \
-#fn, fn, world_setup, teardown, NULL \
+#define TEST(fn)                                                                                             \
+	{                                                                                                    \
+#fn, fn, world_setup, teardown, NULL                                                         \
 	}
 
 static const struct CMUnitTest all[] = {
@@ -790,7 +797,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < CLEAT_COUNT(all); i++)
 		if (fnmatch(only, all[i].name, 0) == 0)
 			chosen[count++] = all[i];
-	snprintf(suite_dir, sizeof(suite_dir), "%s/cleat-suite.XXXXXX", top && *top && strlen(top) < 60 ? top : "/tmp");
+	snprintf(suite_dir, sizeof(suite_dir), "%s/cleat-suite.XXXXXX",
+		 top && *top && strlen(top) < 60 ? top : "/tmp");
 	suite_fixture = fixture_find("ebs");
 	if (!mkdtemp(suite_dir) || chmod(suite_dir, 0755) != 0 || !fixture_up(suite_fixture, suite_dir)) {
 		fixture_down(suite_dir);

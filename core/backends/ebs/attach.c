@@ -175,10 +175,11 @@ static enum cleat_code detach_call(struct ebs_pool *pool, struct cleat_op *op, c
 	return CLEAT_OK;
 }
 
-/* Somebody may have it for a moment: a task that is just being started holds copies of all mounts until it has its own.  A mount stays, and
- * after some seconds that is said. */
-static enum cleat_code check_idle_here(struct ebs_pool *pool, struct cleat_op *op, const char *id, const char *name,
-				       const struct ebs_attachment *a, struct cleat_error *err)
+/* Somebody may have it for a moment: a task that is just being started holds copies of all mounts until it
+ * has its own.  A mount stays, and after some seconds that is said. */
+static enum cleat_code check_idle_here(struct ebs_pool *pool, struct cleat_op *op, const char *id,
+				       const char *name, const struct ebs_attachment *a,
+				       struct cleat_error *err)
 {
 	static const struct cleat_pending_rule rule = { 20, 500, 5000, 150 };
 	struct cleat_error busy = CLEAT_ERROR_INIT;
@@ -193,7 +194,8 @@ static enum cleat_code check_idle_here(struct ebs_pool *pool, struct cleat_op *o
 		cleat_pending_done(&pool->pending, key);
 		return CLEAT_OK;
 	}
-	if (cleat_pending_wait(&pool->pending, op, key, "wait for whoever has the device open", &rule, err) == CLEAT_DEADLINE_EXCEEDED)
+	if (cleat_pending_wait(&pool->pending, op, key, "wait for whoever has the device open", &rule, err) ==
+	    CLEAT_DEADLINE_EXCEEDED)
 		*err = busy;
 	return err->code;
 }

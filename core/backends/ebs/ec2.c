@@ -174,7 +174,8 @@ static void calm_down(struct ebs_pool *pool, struct cleat_op *op)
 	cleat_pending_done(&pool->pending, key);
 }
 
-/* What changes something there passes the hook of all changing calls, before it is sent and after it was answered. */
+/* What changes something there passes the hook of all changing calls, before it is sent and after it was
+ * answered. */
 static enum cleat_code take_step(const struct cleat_buf *form, const char *when, struct cleat_error *err)
 {
 	char action[48];

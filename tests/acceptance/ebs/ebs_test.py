@@ -162,7 +162,7 @@ class Wire(World):
         # Larger, copied, restored.
         d.run("volume", "expand", "default/db", "5GiB")
         self.assertEqual(self.volumes()[0]["Size"], 5)
-        d.run("snapshot", "create", "snap", "default/db")
+        d.run("snapshot", "create", "default/db", "snap")
         s, = self.ec2.describe_snapshots(Filters=[{"Name": "tag:cleat:name", "Values": ["snap"]}])["Snapshots"]
         self.assertEqual(s["VolumeId"], v["VolumeId"])
         d.run("volume", "clone", "default/snap", "copy")
