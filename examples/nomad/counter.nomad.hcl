@@ -43,6 +43,7 @@ job "counter" {
           while (my $client = $server->accept()) {
               my $request = <$client>;
               next unless defined $request; # a check only connects
+              while (my $header = <$client>) { last if $header =~ /^\r?\n$/ }
               my $visits = 0;
               if (open my $in, "<", "/data/visits") { $visits = <$in> }
               open my $out, ">", "/data/visits.new" or die "write: $!";

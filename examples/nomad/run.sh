@@ -264,7 +264,7 @@ visits_of() { awk '{ print $NF }' <<<"$1"; }
 restarted() { quietly alloc status "$1" | grep -q "Restart Signaled"; } # ALLOCATION
 
 counter() {
-	local alloc before
+	local alloc before after
 	title "A service of two instances, each with a volume of its own: counter.nomad.hcl"
 	nomad job run -detach examples/nomad/counter.nomad.hcl
 	await_running counter 2
@@ -280,8 +280,9 @@ counter() {
 	done
 	await 60 visited || fail "the service does not answer"
 	say "$(visit 0)"
-	say "$(visit 1)"
-	check "the visits before the restart are not forgotten" [ "$(visits_of "$(visit 1)")" -gt "$(visits_of "$before")" ]
+	after=$(visit 1)
+	say "$after"
+	check "the visits before the restart are not forgotten" [ "$(visits_of "$after")" -gt "$(visits_of "$before")" ]
 	cleat volume list --scope default
 }
 
