@@ -10,15 +10,16 @@
 #include "util/ids.h"
 #include "util/text.h"
 
-/* How much of the text goes into the next piece: whole characters, and no blank at either side of the cut,
- * which might get lost on the way. */
+/* How much of the text goes into the next piece: whole characters, and where that is possible no blank at either side of the cut, because such
+ * might get lost on the way. */
 static int piece_bytes(const char *text)
 {
-	int n = cleat_text_cut(text, CLEAT_PIECE_BYTES);
+	const int most = cleat_text_cut(text, CLEAT_PIECE_BYTES);
+	int n = most;
 
-	while (n > 1 && text[n] && (text[n - 1] == ' ' || text[n] == ' '))
+	while (n > most / 2 && text[n] && (text[n - 1] == ' ' || text[n] == ' '))
 		n = cleat_text_cut(text, n - 1);
-	return n;
+	return n > most / 2 ? n : most;
 }
 
 enum cleat_code cleat_pieces_make(const struct cleat_record *rec, struct cleat_pieces *out,

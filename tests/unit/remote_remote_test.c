@@ -48,8 +48,8 @@ static void test_pieces__come_together_again(void **state)
 		while (n < shift)
 			label[n++] = 'x';
 		while (n < 2990) {
-			memcpy(label + n, "\xc3\xa9 ", 3);
-			n += 3;
+			memcpy(label + n, "\xc3\xa9\xc3\xa9 ", 5);
+			n += 5;
 		}
 		label[n] = '\0';
 		cleat_autorecord struct cleat_record *rec = record(label), *back = NULL;
@@ -64,6 +64,25 @@ static void test_pieces__come_together_again(void **state)
 		assert_int_equal(cleat_pieces_join(p->head, texts, &back, &err), CLEAT_OK);
 		assert_string_equal(cleat_kv_get(&back->labels, "text"), label);
 	}
+}
+
+static void test_pieces__of_blanks_alone_are_whole_too(void **state)
+{
+	cleat_autofree struct cleat_pieces *p = malloc(sizeof(*p));
+	const char *texts[CLEAT_PIECES_MAX];
+	struct cleat_error err = CLEAT_ERROR_INIT;
+	char label[2001];
+
+	(void)state;
+	memset(label, ' ', 2000);
+	label[2000] = '\0';
+	cleat_autorecord struct cleat_record *rec = record(label), *back = NULL;
+	assert_int_equal(cleat_pieces_make(rec, p, &err), CLEAT_OK);
+	assert_true(p->count <= 12);
+	for (size_t i = 0; i < p->count; i++)
+		texts[i] = p->text[i];
+	assert_int_equal(cleat_pieces_join(p->head, texts, &back, &err), CLEAT_OK);
+	assert_string_equal(cleat_kv_get(&back->labels, "text"), label);
 }
 
 static void test_pieces__of_two_moments_are_noticed(void **state)
@@ -226,6 +245,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pieces__come_together_again),
+		cmocka_unit_test(test_pieces__of_blanks_alone_are_whole_too),
 		cmocka_unit_test(test_pieces__of_two_moments_are_noticed),
 		cmocka_unit_test(test_pieces__too_many_are_refused),
 		cmocka_unit_test(test_pending__pauses_grow_and_end),
