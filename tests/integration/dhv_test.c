@@ -36,6 +36,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define CROWD 8
+#define MANY 40
 
 static struct test_daemon d;
 static char program[64], vols[64]; /* the plugin as Nomad has it, and Nomad's directory of host volumes */
@@ -663,6 +664,43 @@ static void test_restore__after_a_reboot_path_and_data_are_the_same(void **state
 	ok_delete(&plain);
 }
 
+/* All volumes of a node are asked for at once, while the daemon opens its pools. */
+static void test_restore__of_many_after_a_reboot(void **state)
+{
+	static struct call calls[MANY];
+	static struct answer first[MANY];
+	static char ids[MANY][40], names[MANY][16];
+	struct spec specs[MANY];
+	struct answer a;
+
+	(void)state;
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < MANY; i++) {
+			snprintf(ids[i], sizeof(ids[i]), "%08d-1111-2222-3333-444455556666", i);
+			snprintf(names[i], sizeof(names[i]), "many-%d", i);
+			specs[i] = (struct spec){
+				.id = ids[i], .name = names[i], .min_bytes = 32 * MIB, .max_bytes = 32 * MIB
+			};
+			start_call(&calls[i], round == 2 ? "delete" : "create", &specs[i]);
+		}
+		if (round == 1)
+			start_daemon();
+		for (int i = 0; i < MANY; i++) {
+			test_run_wait(&calls[i].run);
+			read_answer(&calls[i], &a);
+			if (calls[i].run.code)
+				fail_msg("round %d, volume %d: %s", round, i, a.error);
+			if (round == 0)
+				first[i] = a;
+			else if (round == 1)
+				assert_string_equal(a.path, first[i].path);
+			end_call(&calls[i]);
+		}
+		if (round == 0)
+			reboot();
+	}
+}
+
 static void test_restore__needs_no_daemon_while_it_is_mounted(void **state)
 {
 	const struct spec s = { .id = ID(0), .min_bytes = 32 * MIB, .max_bytes = 64 * MIB };
@@ -1284,6 +1322,7 @@ int main(void)
 		CASE(test_create__what_is_wrong_is_named_and_leaves_nothing),
 		CASE(test_create__an_answer_that_nobody_gets_is_a_failure),
 		CASE(test_restore__after_a_reboot_path_and_data_are_the_same),
+		CASE(test_restore__of_many_after_a_reboot),
 		CASE(test_restore__needs_no_daemon_while_it_is_mounted),
 		CASE(test_daemon__that_is_not_there_is_named_in_time),
 		CASE(test_limits__end_before_nomads_do),
