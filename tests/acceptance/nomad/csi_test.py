@@ -6,8 +6,8 @@
 Tasks that use volumes run in the driver cleat, which is one of those that can mount what Nomad gives them; nothing here uses its own volumes.
 """
 import os
-import re
 import signal
+import socket
 import subprocess
 import sys
 import unittest
@@ -20,7 +20,8 @@ from lab import Lab, alive, read, wait_for  # noqa: E402
 
 BUILD = NOMAD = None
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../examples/nomad/csi")
-PLUGIN = "cleat-here"
+NODE = socket.gethostname()  # an agent's name, unless it is given one
+PLUGIN = "cleat-" + NODE
 
 VOLUME = """
 id           = "{id}"
@@ -81,7 +82,7 @@ class CsiLab(Lab):
     # ---- the plugin ----
 
     def start_plugin(self):
-        self.nomad("job", "run", "-detach", f"-var=plugin_id={PLUGIN}", f"-var=socket={self.dir}/run/csi.sock",
+        self.nomad("job", "run", "-detach", f"-var=node={NODE}", f"-var=socket={self.dir}/run/csi.sock",
                    f"-var=data_dir={self.dir}/nomad", f"-var=shim={EXAMPLES}/cleat-csi-shim", f"{EXAMPLES}/plugin.nomad.hcl")
         self.wait_plugin()
 
