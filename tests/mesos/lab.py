@@ -3,6 +3,7 @@
 Nothing here sleeps and hopes: every wait is for something that is looked at or said, with a limit.
 """
 import ctypes
+import glob
 import json
 import os
 import queue
@@ -259,7 +260,18 @@ class Lab:
         self.log.close()
         for path in reversed([m for m in mounts() if m.startswith(self.dir)]):
             subprocess.run(["umount", "--lazy", path], check=False)
+        for device in glob.glob("/sys/block/loop*"):
+            if self._backing(device).startswith(self.dir):
+                subprocess.run(["losetup", "-d", f"/dev/{os.path.basename(device)}"], check=False)
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    @staticmethod
+    def _backing(device):
+        try:
+            with open(f"{device}/loop/backing_file", encoding="utf-8") as f:
+                return f.read()
+        except OSError:
+            return ""
 
     def close(self):
         if self.daemon:

@@ -12,7 +12,7 @@ set -uo pipefail
 here=$(dirname "$(readlink -f "$0")")
 build=${1:?BUILD is missing}
 work=${2:-$build/mesos-tests}
-parallel=${CLEAT_MESOS_PARALLEL:-4} # they wait more than they work
+parallel=${CLEAT_MESOS_PARALLEL:-6} # they wait more than they work
 messages="0.23.1 0.25.0 1.7.2"
 failed=0
 mkdir -p "$work" || exit 1
