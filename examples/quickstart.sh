@@ -26,7 +26,7 @@ claims_of_ours() { json claim list | grep -c '"owner": "the quickstart"' || true
 is_empty() { # FIELD NOUN VERB...: a list without entries
 	local field=$1
 	shift
-	json "$@" | grep -q "\"$field\": \[\]"
+	json "$@" | grep "\"$field\": \[\]" >/dev/null
 }
 lines() { wc -l <"$1"; }
 

@@ -46,10 +46,10 @@ await_running() { # JOB [COUNT]
 ended() { [ -z "$(allocations "$1" running; allocations "$1" pending)" ]; } # JOB
 in_task() { quietly alloc exec -i=false -t=false -- "$(allocations "$1" running | head -n 1)" "${@:2}"; } # JOB COMMAND...
 lines() { in_task journal cat /data/journal | wc -l; }
-is_healthy() { quietly node status -self -verbose | grep -q '^cleat .*true.*true'; }
+is_healthy() { quietly node status -self -verbose | grep '^cleat .*true.*true' >/dev/null; }
 told() { quietly alloc status "$1" | grep -E 'Volume|Exit Code' | sed 's/^/   /'; } # ALLOCATION: what the driver said of its volumes
-has_volume() { json volume list --all-scopes | grep -q "\"name\": \"$1"; }
-no_claims() { json claim list | grep -q '"claims": \[\]'; }
+has_volume() { json volume list --all-scopes | grep "\"name\": \"$1" >/dev/null; }
+no_claims() { json claim list | grep '"claims": \[\]' >/dev/null; }
 
 # ---- processes, found by what only ours have -------------------------------------------------------------------------------------------
 
@@ -261,7 +261,7 @@ visit() { # INSTANCE: asks it by the address that Nomad's service discovery has
 }
 visited() { [ -n "$(visit 0)" ] && [ -n "$(visit 1)" ]; }
 visits_of() { awk '{ print $NF }' <<<"$1"; }
-restarted() { quietly alloc status "$1" | grep -q "Restart Signaled"; } # ALLOCATION
+restarted() { quietly alloc status "$1" | grep "Restart Signaled" >/dev/null; } # ALLOCATION
 
 counter() {
 	local alloc before after
@@ -312,7 +312,10 @@ scratch() {
 	say "ok: the allocation's directory is gone, and so is its volume"
 }
 complete() { [ -n "$(allocations "$1" complete)" ]; }
-no_volume() { ! has_volume "$1"; }
+no_volume() {
+	local list
+	list=$(json volume list --all-scopes) && ! grep -q "\"name\": \"$1" <<<"$list"
+}
 
 the_end() {
 	local name
