@@ -1,7 +1,8 @@
 /* refresh.c - pools that several nodes change: before an operation on a volume, its record is asked for anew.
  *
- * Memory holds what was there when the pool was opened, and what this node did since.  Other nodes create, change and delete volumes, too, so
- * whoever names one gets what is stored now; while nobody asks for anything, nothing is asked of the far side.
+ * Memory holds what was there when the pool was opened, and what this node did since.  Other nodes create,
+ * change and delete volumes, too, so whoever names one gets what is stored now; while nobody asks for
+ * anything, nothing is asked of the far side.
  */
 #include "engine/engine.h"
 
@@ -10,7 +11,8 @@
 
 #define FIND_LIMIT_MS 120000
 
-/* Verbs that need the record as it is now.  Creations look for their name themselves; releases must work whatever the far side does. */
+/* Verbs that need the record as it is now.  Creations look for their name themselves; releases must work
+ * whatever the far side does. */
 static bool needs_record(const struct op *op)
 {
 	switch (op->verb) {
@@ -37,7 +39,8 @@ bool refresh_is_due(const struct op *op)
 {
 	const struct pool *p = op->pool;
 
-	return p && p != op->e->own && !op->refreshed && p->instance && p->id.shared && p->backend->find && needs_record(op);
+	return p && p != op->e->own && !op->refreshed && p->instance && p->id.shared && p->backend->find &&
+	       needs_record(op);
 }
 
 /* What the request names: a key, or "" and a name. */
@@ -48,24 +51,10 @@ static const char *reference(const struct op *op, const char **name_out)
 	const size_t stored = strlen(op->pool->id.stored_name);
 
 	*name_out = slash ? slash + 1 : ref;
-	if (slash || !dot || (size_t)(dot - ref) != stored || strncmp(ref, op->pool->id.stored_name, stored) != 0)
+	if (slash || !dot || (size_t)(dot - ref) != stored ||
+	    strncmp(ref, op->pool->id.stored_name, stored) != 0)
 		return "";
 	return dot + 1;
-}
-
-static enum cleat_code find(struct op *op, enum cleat_kind kind, struct cleat_record **out, struct cleat_error *err)
-{
-	struct pool *p = op->pool;
-	struct cleat_op *handle = (struct cleat_op *)op;
-	const char *name, *key = reference(op, &name);
-	const char *scope = op->req.scope ? op->req.scope : "";
-
-	cleat_op_step(handle, "ask for the record", FIND_LIMIT_MS);
-	if (p->backend->find(p->instance, handle, kind, key, scope, name, out, err))
-		return err->code;
-	if (*out || *key || !*scope)
-		return CLEAT_OK;
-	return p->backend->find(p->instance, handle, kind, key, "", name, out, err);
 }
 
 /* With the lock: the entry that the request meant until now. */
@@ -80,8 +69,51 @@ static struct entry *known(struct op *op, enum cleat_kind kind)
 	return en ? en : index_by_name(&op->pool->index, kind, "", name);
 }
 
+/* What has that name in memory, if it still has it there: asked by key, because searching by name may lag
+ * behind at the far side. */
+static enum cleat_code find_known(struct op *op, enum cleat_kind kind, struct cleat_record **out,
+				  struct cleat_error *err)
+{
+	struct pool *p = op->pool;
+	cleat_autorecord struct cleat_record *old = NULL, *now = NULL;
+
+	pthread_mutex_lock(&op->e->lock);
+	struct entry *en = known(op, kind);
+	if (en)
+		old = cleat_record_ref(en->rec);
+	pthread_mutex_unlock(&op->e->lock);
+	if (!old)
+		return CLEAT_OK;
+	if (p->backend->find(p->instance, (struct cleat_op *)op, kind, old->key, "", "", &now, err))
+		return err->code;
+	if (now && strcmp(now->name, old->name) == 0 && strcmp(now->scope, old->scope) == 0)
+		*out = cleat_steal(now);
+	return CLEAT_OK;
+}
+
+static enum cleat_code find(struct op *op, enum cleat_kind kind, struct cleat_record **out,
+			    struct cleat_error *err)
+{
+	struct pool *p = op->pool;
+	struct cleat_op *handle = (struct cleat_op *)op;
+	const char *name, *key = reference(op, &name);
+	const char *scope = op->req.scope ? op->req.scope : "";
+
+	cleat_op_step(handle, "ask for the record", FIND_LIMIT_MS);
+	if (!*key && find_known(op, kind, out, err))
+		return err->code;
+	if (*out)
+		return CLEAT_OK;
+	if (p->backend->find(p->instance, handle, kind, key, scope, name, out, err))
+		return err->code;
+	if (*out || *key || !*scope)
+		return CLEAT_OK;
+	return p->backend->find(p->instance, handle, kind, key, "", name, out, err);
+}
+
 /* Takes over what was found.  What is gone stays known only while this node still uses it. */
-static enum cleat_code take_in(struct op *op, enum cleat_kind kind, struct cleat_record *rec, struct cleat_error *err)
+static enum cleat_code take_in(struct op *op, enum cleat_kind kind, struct cleat_record *rec,
+			       struct cleat_error *err)
 {
 	struct pool *p = op->pool;
 	enum cleat_code code = CLEAT_OK;
@@ -100,16 +132,19 @@ static enum cleat_code take_in(struct op *op, enum cleat_kind kind, struct cleat
 		code = index_put(&p->index, rec, NULL, err);
 	pthread_mutex_unlock(&op->e->lock);
 	if (id[0])
-		emit_volume(op->e, kind == CLEAT_KIND_SNAPSHOT ? CLEAT_EVENT_SNAPSHOT_DELETED : CLEAT_EVENT_VOLUME_DELETED, p, id, "",
-			    "by another node");
+		emit_volume(op->e,
+			    kind == CLEAT_KIND_SNAPSHOT ? CLEAT_EVENT_SNAPSHOT_DELETED
+							: CLEAT_EVENT_VOLUME_DELETED,
+			    p, id, "", "by another node");
 	return code;
 }
 
 enum cleat_code refresh_record(struct op *op, struct cleat_error *err)
 {
 	cleat_autorecord struct cleat_record *rec = NULL;
-	enum cleat_kind kind = op->verb == CLEAT_VERB_DELETE_SNAPSHOT || op->verb == CLEAT_VERB_CREATE ? CLEAT_KIND_SNAPSHOT :
-												       CLEAT_KIND_VOLUME;
+	enum cleat_kind kind = op->verb == CLEAT_VERB_DELETE_SNAPSHOT || op->verb == CLEAT_VERB_CREATE
+				       ? CLEAT_KIND_SNAPSHOT
+				       : CLEAT_KIND_VOLUME;
 
 	if (find(op, kind, &rec, err))
 		return err->code;

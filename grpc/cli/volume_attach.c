@@ -29,6 +29,7 @@ static enum cleat_code detach(struct cli *cli, struct cleat_error *err)
 		return err->code;
 	req.scope = cli_text(cli->v.scope);
 	req.node = cli_text(cli->v.node);
+	req.force = cli->v.force;
 	if (cli_change(cli, "DetachVolume", &req.base, req.volume, &res, err) != CLEAT_OK)
 		return err->code;
 	if (cli->v.json)
@@ -56,6 +57,9 @@ const struct cli_verb cli_volume_attach = {
 };
 
 static const struct cli_use detach_options[] = { { CLI_OPT_NODE, "Node (default: every node)" },
+						 { CLI_OPT_FORCE, "Evict a node that is dead or does not let go, where the "
+								  "storage keeps attachments; what it has not "
+								  "written yet may be lost" },
 						 { CLI_OPT_SCOPE, NULL },
 						 { CLI_OPT_END, NULL } };
 

@@ -376,6 +376,7 @@ static void on_detach_volume(Cleat__V1__Volumes_Service *base, const Cleat__V1__
 
 	(void)done;
 	r.node = in->node;
+	r.force = in->force;
 	submit(base, call, &in->base, &r, answer_done);
 }
 
