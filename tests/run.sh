@@ -26,7 +26,7 @@ title() { printf '\n\033[1m==== %s\033[0m\n' "$*"; }
 build() { # FOLDER OPTION...
 	local folder=$1 log=$results/build.txt
 	shift
-	if ! cmake -S "$tree" -B "$folder" -G Ninja -DCLEAT_WERROR=ON "$@" >"$log" 2>&1 || ! ninja -C "$folder" >>"$log" 2>&1; then
+	if ! cmake -S "$tree" -B "$folder" -G Ninja -DCLEAT_TESTS=ON -DCLEAT_WERROR=ON "$@" >"$log" 2>&1 || ! ninja -C "$folder" >>"$log" 2>&1; then
 		tail -n 60 "$log"
 		return 1
 	fi
