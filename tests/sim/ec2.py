@@ -104,6 +104,8 @@ class Sim:
         if not folder:
             return
         loop = subprocess.run(["losetup", "--find", "--show", self.path(volume)], check=True, capture_output=True, text=True).stdout.strip()
+        # A loop device keeps what its last user set, and a new disk is writable.
+        subprocess.run(["blockdev", "--setrw", loop], check=True)
         attachment.loop = loop
         n = 1
         while os.path.exists("%s/sys/block/nvme%dn1" % (folder, n)):
