@@ -201,7 +201,11 @@ class CsiCase(unittest.TestCase):
         return self.lab.exec(alloc, "cat", path).stdout
 
     def tick(self, alloc):
-        return int(self.cat(alloc, "/data/ticks").split()[1])
+        """The last number that the task has written; it may be about to write the first one, or the next."""
+        def words():
+            found = self.lab.exec(alloc, "cat", "/data/ticks", check=False).stdout.split()
+            return found if len(found) > 1 else None
+        return int(wait_for("the task writes", words)[1])
 
     def check_writes_on(self, alloc):
         since = self.tick(alloc)
