@@ -321,11 +321,14 @@ static int64_t departed(void *arg, const struct mesos_reply *reply)
 	struct departure *d = arg;
 	const bool over = reply->ok || reply->err.code == CLEAT_CANCELLED;
 
-	if (reply->ok)
+	if (reply->ok) {
 		forget(d->m, d->key);
-	else if (d->done)
+		if (!d->done)
+			say("container '%s': its volumes are released now", d->key);
+	} else if (!over) {
 		say("container '%s': its volumes are not released yet, this is repeated: %s", d->key,
 		    reply->err.msg);
+	}
 	if (d->done)
 		answer_text(d->done, d->arg, NULL);
 	d->done = NULL;
@@ -441,7 +444,7 @@ static int64_t recovered(void *arg, const struct mesos_reply *reply)
 		settle(rec->m, &reply->kept);
 		say("recovery: %zu containers keep their volumes, of %zu they were released",
 		    reply->kept.count, reply->released.count);
-	} else if (rec->done) {
+	} else if (!over) {
 		say("recovery: volumes of containers that are gone are not released yet, this is repeated: "
 		    "%s",
 		    reply->err.msg);
