@@ -207,7 +207,11 @@ class CsiCase(unittest.TestCase):
             return found if len(found) > 1 else None
         return int(wait_for("the task writes", words)[1])
 
+    def wait_file(self, alloc, path, text=""):
+        wait_for(f"'{path}' is there", lambda: self.lab.exec(alloc, "cat", path, check=False).stdout.startswith(text or "tick "))
+
     def check_writes_on(self, alloc):
+        self.wait_file(alloc, "/data/ticks")
         since = self.tick(alloc)
         wait_for(f"the task writes on from tick {since}", lambda: self.tick(alloc) > since)
         self.assertNotIn("broken", self.lab.nomad("alloc", "logs", "-stderr", alloc).stdout)
@@ -235,7 +239,7 @@ class Csi1Volumes(CsiCase):
                       + lab.nomad("volume", "status", "-verbose").stdout)
 
         first = self.start("write", "life", "echo precious > /data/file; sync; sleep 1000")
-        wait_for("the file is there", lambda: lab.exec(first, "cat", "/data/file", check=False).stdout == "precious\n")
+        self.wait_file(first, "/data/file", "precious\n")
         self.assertEqual(lab.exec(first, "stat", "-c", "%u %a %m", "/data").stdout.split(), ["999", "750", "/data"])
         self.assertEqual(lab.exec(first, "stat", "-f", "-c", "%T", "/data").stdout.strip(), "xfs")
         self.assertIn("noatime", lab.exec(first, "grep", " /data ", "/proc/mounts").stdout)
@@ -329,7 +333,8 @@ class Csi2Sharing(CsiCase):
     def test_two_allocations_read_one_volume(self):
         lab = self.lab
         lab.create("shared", modes=("single-node-writer", "multi-node-reader-only"))
-        self.start("fills", "shared", "echo for all > /data/file; sync; sleep 1000")
+        first = self.start("fills", "shared", "echo for all > /data/file; sync; sleep 1000")
+        self.wait_file(first, "/data/file", "for all\n")
         self.stop("fills")
         lab.wait_free("shared")
         lab.submit("readers", job("readers", "shared", "sleep 1000", mode="multi-node-reader-only", read_only=True, count=2))
@@ -402,7 +407,7 @@ class Csi3Trouble(CsiCase):
     def setUp(self):
         self.lab.create("busy")
         self.alloc = self.start("busy", "busy", WRITER)
-        wait_for("it writes", lambda: self.lab.exec(self.alloc, "cat", "/data/ticks", check=False).returncode == 0)
+        self.wait_file(self.alloc, "/data/ticks")
         self.external = self.lab.volume("busy")["ExternalID"]
 
     def tearDown(self):
