@@ -753,6 +753,7 @@ static void check_after(struct world *w, const struct op *op)
 	op->check(w);
 	wait_for_children();
 	world_tidy(w);
+	fixture_forget(); /* client tokens, too, which would have each next daemon go through all names that were used before */
 }
 
 /* One kill and what follows; false when the operation was through before. */
