@@ -56,7 +56,8 @@ INIT
 cat >"$job/inside" <<INSIDE
 cd /
 for m in $modules; do modprobe \$m || echo "no module \$m"; done
-export TMPDIR=/tmp CLEAT_EXPECT_EXT4_ONLINE=1
+# The programs look for the library where they were built, which the guest does not see.
+export TMPDIR=/tmp CLEAT_EXPECT_EXT4_ONLINE=1 LD_LIBRARY_PATH=/run/build/lib
 failed=0
 for fixture in $fixtures; do
 	echo "== \$(uname -r): \$fixture"
