@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "util/clock.h"
-#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -37,18 +36,6 @@ enum cleat_code cli_connect(struct cli *cli, struct cleat_error *err)
 	return cleat_rpc_client_new(&config, &cli->client, err);
 }
 
-/* Tries the socket by itself: 0, or the errno of connecting. */
-static int try_socket(const char *path)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	cleat_autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) != 0)
-		return errno;
-	return 0;
-}
-
 /* gRPC's own text for a dead socket speaks of subchannels; people need to know which socket, and what to do.
  */
 enum cleat_code cli_explain(struct cli *cli, struct cleat_error *err)
@@ -57,7 +44,7 @@ enum cleat_code cli_explain(struct cli *cli, struct cleat_error *err)
 
 	if (err->code != CLEAT_UNAVAILABLE)
 		return err->code;
-	int e = try_socket(path);
+	int e = cleat_rpc_try_socket(path);
 	if (e == 0) /* somebody is there: the answer was the daemon's own */
 		return err->code;
 	cli->unreachable = true;

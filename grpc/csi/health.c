@@ -30,7 +30,7 @@ static void add(struct ailments *a, Csi__V1__VolumeHealthErrorType status, const
 	csi__v1__volume_health__volume_health_entry__init(e);
 	snprintf(a->texts[a->n], TEXT_BYTES, "%s", text);
 	e->status = status;
-	e->reason = cleat_wire_text(reason);
+	e->reason = cleat_pb_text(reason);
 	e->message = a->texts[a->n];
 	a->list[a->n++] = e;
 }
@@ -341,7 +341,7 @@ static void add_backend(struct backend_health *all, Csi__V1__StorageHealthErrorT
 
 	csi__v1__node_get_storage_health_response__storage_backend_health__init(e);
 	e->status = status;
-	e->reason = cleat_wire_text(reason);
+	e->reason = cleat_pb_text(reason);
 	e->message = all->texts[all->n];
 	all->list[all->n++] = e;
 }

@@ -12,7 +12,7 @@ static void on_get_plugin_info(Csi__V1__Identity_Service *base, const Csi__V1__G
 	(void)in;
 	(void)done;
 	out.name = csi_of_identity(base)->driver_name;
-	out.vendor_version = cleat_wire_text(cleat_version());
+	out.vendor_version = cleat_pb_text(cleat_version());
 	cleat_rpc_call_reply(call, &out.base);
 }
 

@@ -195,7 +195,7 @@ static void on_node_get_info(Csi__V1__Node_Service *base, const Csi__V1__NodeGet
 		return;
 	cleat_autoarena struct cleat_pb_arena a;
 	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
-	out.node_id = cleat_wire_text(cleat_engine_node(c->engine));
+	out.node_id = cleat_pb_text(cleat_engine_node(c->engine));
 	out.max_volumes_per_node = c->max_volumes;
 	cleat_reply_if(call,
 		       !csi_abilities(c).placed || csi_topology_of_node(c, &a, &out.accessible_topology),

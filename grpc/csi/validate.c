@@ -78,7 +78,7 @@ static void reply(struct cleat_rpc_call *call, const Csi__V1__ValidateVolumeCapa
 
 	confirm(in, &confirmed);
 	if (why_not)
-		out.message = cleat_wire_text(why_not);
+		out.message = cleat_pb_text(why_not);
 	else
 		out.confirmed = &confirmed;
 	cleat_rpc_call_reply(call, &out.base);

@@ -61,10 +61,10 @@ static bool put_context(struct cleat_csi *c, struct cleat_pb_arena *a, const str
 	size_t n = 0;
 
 	if (local)
-		pairs[n++] = (struct cleat_kv){ cleat_wire_text("node"),
-						cleat_wire_text(cleat_engine_node(c->engine)) };
+		pairs[n++] = (struct cleat_kv){ cleat_pb_text("node"),
+						cleat_pb_text(cleat_engine_node(c->engine)) };
 	if (r->capacity_bytes == 0)
-		pairs[n++] = (struct cleat_kv){ cleat_wire_text("size_enforced"), cleat_wire_text("false") };
+		pairs[n++] = (struct cleat_kv){ cleat_pb_text("size_enforced"), cleat_pb_text("false") };
 	if (!cleat_wire_map(a, &kvs, &csi__v1__volume__volume_context_entry__descriptor, false,
 			    &out->n_volume_context, &entries))
 		return false;
@@ -121,7 +121,7 @@ Csi__V1__Volume *csi_wire_volume(struct cleat_csi *c, struct cleat_pb_arena *a,
 	if (!out || !look_at_pool(c, a, v->pool, memo))
 		return NULL;
 	csi__v1__volume__init(out);
-	out->volume_id = cleat_wire_text(v->id);
+	out->volume_id = cleat_pb_text(v->id);
 	out->capacity_bytes = (int64_t)v->record->capacity_bytes;
 	if (!put_context(c, a, v->record, !memo->shared, out) || !put_source(c, a, v->record, out) ||
 	    !put_place(a, memo, &out->n_accessible_topology, &out->accessible_topology))
@@ -139,7 +139,7 @@ Csi__V1__Snapshot *csi_wire_snapshot(struct cleat_csi *c, struct cleat_pb_arena 
 	if (!out || !look_at_pool(c, a, v->pool, memo))
 		return NULL;
 	csi__v1__snapshot__init(out);
-	out->snapshot_id = cleat_wire_text(v->id);
+	out->snapshot_id = cleat_pb_text(v->id);
 	out->source_volume_id = r->source;
 	out->size_bytes = (int64_t)r->capacity_bytes;
 	out->ready_to_use = true;

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 
 #define REPLY_MAX_BYTES (64u << 20) /* a page of claims or volumes with all their labels */
@@ -78,18 +77,6 @@ int64_t cleat_door_left_ms(const struct cleat_door *d)
 
 /* ---- what to say when nobody answers ---- */
 
-/* Tries the socket by itself: 0, or the errno of connecting. */
-static int try_socket(const char *path)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	cleat_autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	memcpy(a.sun_path, path, strlen(path));
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) != 0)
-		return errno;
-	return 0;
-}
-
 /* gRPC's own text for a dead socket speaks of subchannels. */
 static enum cleat_code explain(const struct cleat_door *d, struct cleat_error *err)
 {
@@ -99,7 +86,7 @@ static enum cleat_code explain(const struct cleat_door *d, struct cleat_error *e
 		return cleat_error_set(err, CLEAT_DEADLINE_EXCEEDED,
 				       "no answer from '%s' in time; what was begun goes on in the daemon",
 				       d->socket);
-	if (err->code != CLEAT_UNAVAILABLE || !(e = try_socket(d->socket)))
+	if (err->code != CLEAT_UNAVAILABLE || !(e = cleat_rpc_try_socket(d->socket)))
 		return err->code; /* the daemon's own answer */
 	return cleat_error_set(err, CLEAT_UNAVAILABLE, "no daemon at '%s': %s (%s)", d->socket, strerror(e),
 			       e == EACCES ? "only root and the members of the socket's group may use it"
@@ -138,45 +125,11 @@ enum cleat_code cleat_door_call(struct cleat_door *d, const char *method, const 
 
 	if (call(d, method, in, cleat_door_left_ms(d), false, out, &first) == CLEAT_OK)
 		return CLEAT_OK;
-	if (first.code == CLEAT_UNAVAILABLE && try_socket(d->socket) != 0 && comes_back(d)) {
+	if (first.code == CLEAT_UNAVAILABLE && cleat_rpc_try_socket(d->socket) != 0 && comes_back(d)) {
 		first = (struct cleat_error)CLEAT_ERROR_INIT;
 		if (call(d, method, in, cleat_door_left_ms(d), false, out, &first) == CLEAT_OK)
 			return CLEAT_OK;
 	}
 	*err = first;
 	return explain(d, err);
-}
-
-/* ---- requests ---- */
-
-enum cleat_code cleat_door_map(struct cleat_pb_arena *a, const struct cleat_kvs *kvs,
-			       const ProtobufCMessageDescriptor *entry, size_t *n_out, void *entries_out,
-			       struct cleat_error *err)
-{
-	ProtobufCMessage **list = cleat_pb_arena_get(a, (kvs->count + 1) * sizeof(*list));
-
-	for (size_t i = 0; list && i < kvs->count; i++) {
-		if (!(list[i] = cleat_pb_arena_get(a, entry->sizeof_message))) {
-			list = NULL;
-			break;
-		}
-		protobuf_c_message_init(entry, list[i]); /* its fields are key and value, in this order */
-		*(char **)(void *)((char *)list[i] + entry->fields[0].offset) = kvs->items[i].key;
-		*(char **)(void *)((char *)list[i] + entry->fields[1].offset) = kvs->items[i].value;
-	}
-	if (!list)
-		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
-	*n_out = kvs->count;
-	*(ProtobufCMessage ***)entries_out = list;
-	return CLEAT_OK;
-}
-
-char *cleat_door_text(const char *text)
-{
-	union {
-		const char *from;
-		char *to;
-	} u = { .from = text ? text : "" };
-
-	return u.to;
 }

@@ -32,13 +32,6 @@ int64_t cleat_door_left_ms(const struct cleat_door *d);
 enum cleat_code cleat_door_call(struct cleat_door *d, const char *method, const ProtobufCMessage *in,
 				void *out, struct cleat_error *err) CLEAT_MUST_CHECK;
 
-/* The pairs as entries of a generated map field, into the arena; `entry` is its XEntry descriptor. */
-enum cleat_code cleat_door_map(struct cleat_pb_arena *a, const struct cleat_kvs *kvs,
-			       const ProtobufCMessageDescriptor *entry, size_t *n_out, void *entries_out,
-			       struct cleat_error *err) CLEAT_MUST_CHECK;
-/* A text for a request, which wants it without const; NULL becomes "". */
-char *cleat_door_text(const char *text);
-
 static inline void cleat_cleanup_door(struct cleat_door **d)
 {
 	cleat_door_close(*d);

@@ -99,8 +99,8 @@ enum cleat_code cleat_door_find(struct cleat_door *d, const struct cleat_door_pl
 	Cleat__V1__GetVolumeRequest in = CLEAT__V1__GET_VOLUME_REQUEST__INIT;
 	cleat_autopb Cleat__V1__GetVolumeResponse *out = NULL;
 
-	in.volume = cleat_door_text(place->ref);
-	in.scope = cleat_door_text(scope);
+	in.volume = cleat_pb_text(place->ref);
+	in.scope = cleat_pb_text(scope);
 	if (cleat_door_call(d, "GetVolume", &in.base, &out, err))
 		return err->code;
 	return put_id(out->volume, id, err);
@@ -113,7 +113,7 @@ static char *source_ref(struct cleat_pb_arena *a, const struct cleat_door_place 
 	char *ref;
 
 	if (!source || strpbrk(source, "/."))
-		return cleat_door_text(source);
+		return cleat_pb_text(source);
 	if ((ref = cleat_pb_arena_get(a, bytes)))
 		snprintf(ref, bytes, "%s/%s", place->pool, source);
 	return ref;
@@ -127,14 +127,14 @@ static enum cleat_code create(struct cleat_door *d, struct cleat_pb_arena *a,
 	Cleat__V1__CreateVolumeRequest in = CLEAT__V1__CREATE_VOLUME_REQUEST__INIT;
 	cleat_autopb Cleat__V1__CreateVolumeResponse *out = NULL;
 
-	in.pool = cleat_door_text(place->pool);
-	in.name = cleat_door_text(place->name);
-	in.scope = cleat_door_text(scope);
+	in.pool = cleat_pb_text(place->pool);
+	in.name = cleat_pb_text(place->name);
+	in.scope = cleat_pb_text(scope);
 	in.capacity_bytes = o->size_bytes;
 	if (!(in.source = source_ref(a, place, o->source)))
 		return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
-	if (cleat_door_map(a, &o->params, &cleat__v1__create_volume_request__params_entry__descriptor,
-			   &in.n_params, &in.params, err) ||
+	if (cleat_pb_map(a, &o->params, &cleat__v1__create_volume_request__params_entry__descriptor,
+			 &in.n_params, &in.params, err) ||
 	    cleat_door_call(d, "CreateVolume", &in.base, &out, err))
 		return err->code;
 	return put_id(out->volume, id, err);
@@ -202,10 +202,10 @@ enum cleat_code cleat_door_publish(struct cleat_door *d, const struct cleat_door
 	Cleat__V1__PublishVolumeRequest in = CLEAT__V1__PUBLISH_VOLUME_REQUEST__INIT;
 	cleat_autopb Cleat__V1__PublishVolumeResponse *out = NULL;
 
-	in.volume = cleat_door_text(p->volume);
-	in.scope = cleat_door_text(p->scope);
-	in.target = cleat_door_text(p->target);
-	in.owner = cleat_door_text(p->owner);
+	in.volume = cleat_pb_text(p->volume);
+	in.scope = cleat_pb_text(p->scope);
+	in.target = cleat_pb_text(p->target);
+	in.owner = cleat_pb_text(p->owner);
 	in.mode = (Cleat__V1__AccessMode)p->mode;
 	in.read_only = p->read_only;
 	in.witness_pid = p->witness_pid;
@@ -235,8 +235,8 @@ enum cleat_code cleat_door_unpublish(struct cleat_door *d, const char *volume, c
 	const int64_t busy_until_ms = cleat_time_mono_ms() + busy_ms;
 	struct cleat_error own;
 
-	in.volume = cleat_door_text(volume);
-	in.target = cleat_door_text(target);
+	in.volume = cleat_pb_text(volume);
+	in.target = cleat_pb_text(target);
 	for (;;) {
 		cleat_autopb Cleat__V1__UnpublishVolumeResponse *out = NULL;
 
@@ -268,7 +268,7 @@ enum cleat_code cleat_door_claims(struct cleat_door *d, const char *volume, clea
 	Cleat__V1__ListClaimsRequest in = CLEAT__V1__LIST_CLAIMS_REQUEST__INIT;
 	cleat_autofree char *token = NULL;
 
-	in.volume = cleat_door_text(volume);
+	in.volume = cleat_pb_text(volume);
 	in.page_size = PAGE;
 	do {
 		cleat_autopb Cleat__V1__ListClaimsResponse *out = NULL;
@@ -290,8 +290,8 @@ enum cleat_code cleat_door_volumes(struct cleat_door *d, const char *pool, const
 	Cleat__V1__ListVolumesRequest in = CLEAT__V1__LIST_VOLUMES_REQUEST__INIT;
 	cleat_autofree char *token = NULL;
 
-	in.pool = cleat_door_text(pool);
-	in.scope = cleat_door_text(scope);
+	in.pool = cleat_pb_text(pool);
+	in.scope = cleat_pb_text(scope);
 	in.page_size = PAGE;
 	do {
 		cleat_autopb Cleat__V1__ListVolumesResponse *out = NULL;

@@ -3,8 +3,14 @@
 
 #include "rt/core.h"
 
+#include <errno.h>
 #include <grpc/support/time.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "util/mem.h"
 
 #define DEFAULT_FIRST_BACKOFF_MS 100
 #define DEFAULT_MAX_BACKOFF_MS 250
@@ -180,4 +186,13 @@ void cleat_rpc_cancel(struct cleat_rpc_canceller *k)
 	if (k->call)
 		grpc_call_cancel(k->call, NULL);
 	pthread_mutex_unlock(&k->lock);
+}
+
+int cleat_rpc_try_socket(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	cleat_autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	return fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) != 0 ? errno : 0;
 }

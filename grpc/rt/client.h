@@ -33,6 +33,9 @@ enum cleat_code cleat_rpc_client_new(const struct cleat_rpc_client_config *confi
 				     struct cleat_error *err) CLEAT_MUST_CHECK;
 /* When no call is running any more; NULL is fine. */
 void cleat_rpc_client_free(struct cleat_rpc_client *c);
+/* Whether anybody listens at the Unix socket: 0, or the errno of connecting.  For telling people why a call
+ * was UNAVAILABLE: gRPC's own text for a dead socket speaks of subchannels. */
+int cleat_rpc_try_socket(const char *path);
 
 /* Ends calls from another thread.  Each call that names it is cancelled, running or yet to come; for one call
  * at a time. */

@@ -65,6 +65,18 @@ static inline void cleat_cleanup_pb(void *where)
 /* A local that owns a message of any generated type. */
 #define cleat_autopb __attribute__((cleanup(cleat_cleanup_pb)))
 
+/* ---- filling messages ---- */
+
+struct cleat_kvs;
+
+/* A text for a message, which wants it without const and never changes it; borrowed.  NULL becomes "". */
+char *cleat_pb_text(const char *text);
+/* The pairs (NULL: none) as entries of a generated map field from text to text, in the arena, with the pairs'
+ * own texts; `entry` is its XEntry descriptor, entries_out the field.  RESOURCE_EXHAUSTED without memory. */
+enum cleat_code cleat_pb_map(struct cleat_pb_arena *a, const struct cleat_kvs *kvs,
+			     const ProtobufCMessageDescriptor *entry, size_t *n_out, void *entries_out,
+			     struct cleat_error *err) CLEAT_MUST_CHECK;
+
 /* protobuf says that of map entries with one key the last one counts; protobuf-c hands all of them over.
  * Sorts the entries (generated XEntry messages, whose first field is a string key) by key and keeps the last
  * of each; *n is the number that stays.  O(n log n), so that a hostile map costs nothing special.

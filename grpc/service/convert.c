@@ -102,16 +102,6 @@ enum cleat_code cleat_wire_mode(Cleat__V1__AccessMode mode, enum cleat_access_mo
 
 /* ---- to the wire ---- */
 
-char *cleat_wire_text(const char *s)
-{
-	union {
-		const char *from;
-		char *to;
-	} u = { .from = s ? s : "" };
-
-	return u.to;
-}
-
 /* A secret parameter holds a reference to a secret, file:PATH or env:NAME; it is not shown all the same. */
 static bool is_secret(const struct cleat_kv *kv)
 {
@@ -144,9 +134,9 @@ bool cleat_wire_map(struct cleat_pb_arena *a, const struct cleat_kvs *kvs,
 		if (!list[i])
 			return false;
 		protobuf_c_message_init(entry, list[i]);
-		*(char **)(void *)((char *)list[i] + entry->fields[0].offset) = cleat_wire_text(kv->key);
+		*(char **)(void *)((char *)list[i] + entry->fields[0].offset) = cleat_pb_text(kv->key);
 		*(char **)(void *)((char *)list[i] + entry->fields[1].offset) =
-			cleat_wire_text(hide_secrets && is_secret(kv) ? "***" : kv->value);
+			cleat_pb_text(hide_secrets && is_secret(kv) ? "***" : kv->value);
 	}
 	*n_out = kvs->count;
 	*entries_out = list;
@@ -182,7 +172,7 @@ static bool put_attachments(struct cleat_pb_arena *a, const struct cleat_record 
 		return false;
 	for (size_t i = 0; i < r->attachment_count; i++) {
 		cleat__v1__attachment__init(&at[i]);
-		at[i].node = cleat_wire_text(r->attachments[i].node);
+		at[i].node = cleat_pb_text(r->attachments[i].node);
 		at[i].mode = (Cleat__V1__AccessMode)r->attachments[i].mode;
 		at[i].read_only = r->attachments[i].read_only;
 		list[i] = &at[i];
@@ -194,13 +184,13 @@ static bool put_attachments(struct cleat_pb_arena *a, const struct cleat_record 
 
 static void put_record(const struct cleat_record *r, Cleat__V1__Volume *out)
 {
-	out->name = cleat_wire_text(r->name);
-	out->scope = cleat_wire_text(r->scope);
+	out->name = cleat_pb_text(r->name);
+	out->scope = cleat_pb_text(r->scope);
 	out->capacity_bytes = r->capacity_bytes;
 	out->access_type = (Cleat__V1__AccessType)r->access_type;
-	out->fs = cleat_wire_text(r->fs);
-	out->source = cleat_wire_text(r->source);
-	out->group = cleat_wire_text(r->group);
+	out->fs = cleat_pb_text(r->fs);
+	out->source = cleat_pb_text(r->source);
+	out->group = cleat_pb_text(r->group);
 	out->created_ms = r->created_ms;
 	out->adopted = r->adopted;
 }
@@ -212,12 +202,12 @@ Cleat__V1__Volume *cleat_wire_volume(struct cleat_pb_arena *a, const struct clea
 	if (!out)
 		return NULL;
 	cleat__v1__volume__init(out);
-	out->id = cleat_wire_text(v->id);
-	out->pool = cleat_wire_text(v->pool);
+	out->id = cleat_pb_text(v->id);
+	out->pool = cleat_pb_text(v->pool);
 	out->claim_count = v->claim_count;
 	out->staged = v->staged;
 	out->stuck_since_ms = v->stuck_since_ms;
-	out->problem = cleat_wire_text(v->problem);
+	out->problem = cleat_pb_text(v->problem);
 	if (!v->record)
 		return out;
 	put_record(v->record, out);
@@ -274,14 +264,14 @@ static Cleat__V1__Space *new_space(struct cleat_pb_arena *a, const struct cleat_
 
 static void put_pool(const struct cleat_pool_state *p, Cleat__V1__Pool *out)
 {
-	out->name = cleat_wire_text(p->name);
-	out->stored_name = cleat_wire_text(p->stored_name);
-	out->uuid = cleat_wire_text(p->uuid);
-	out->backend = cleat_wire_text(p->backend);
+	out->name = cleat_pb_text(p->name);
+	out->stored_name = cleat_pb_text(p->stored_name);
+	out->uuid = cleat_pb_text(p->uuid);
+	out->backend = cleat_pb_text(p->backend);
 	out->shared = p->shared;
 	out->online = p->online;
 	out->read_only = p->read_only;
-	out->reason = cleat_wire_text(p->reason);
+	out->reason = cleat_pb_text(p->reason);
 	out->volume_count = p->volume_count;
 	out->snapshot_count = p->snapshot_count;
 	out->broken_count = p->broken_count;
@@ -309,10 +299,10 @@ Cleat__V1__Claim *cleat_wire_claim(struct cleat_pb_arena *a, const struct cleat_
 	if (!out)
 		return NULL;
 	cleat__v1__claim__init(out);
-	out->volume = cleat_wire_text(c->volume);
-	out->target = cleat_wire_text(c->target);
-	out->owner = cleat_wire_text(c->owner);
-	out->witness = cleat_wire_text(c->witness);
+	out->volume = cleat_pb_text(c->volume);
+	out->target = cleat_pb_text(c->target);
+	out->owner = cleat_pb_text(c->owner);
+	out->witness = cleat_pb_text(c->witness);
 	out->mode = (Cleat__V1__AccessMode)c->mode;
 	out->read_only = c->read_only;
 	out->staging = c->staging;
@@ -329,9 +319,9 @@ Cleat__V1__Operation *cleat_wire_operation(struct cleat_pb_arena *a, const struc
 		return NULL;
 	cleat__v1__operation__init(out);
 	out->number = o->number;
-	out->verb = cleat_wire_text(cleat_verb_name(o->verb));
-	out->subject = cleat_wire_text(o->subject);
-	out->step = cleat_wire_text(o->step);
+	out->verb = cleat_pb_text(cleat_verb_name(o->verb));
+	out->subject = cleat_pb_text(o->subject);
+	out->step = cleat_pb_text(o->step);
 	out->done = o->done;
 	out->total = o->total;
 	out->since_ms = o->since_ms;
@@ -347,9 +337,9 @@ Cleat__V1__Finding *cleat_wire_finding(struct cleat_pb_arena *a, const struct cl
 	if (!out)
 		return NULL;
 	cleat__v1__finding__init(out);
-	out->subject = cleat_wire_text(f->subject);
-	out->problem = cleat_wire_text(f->problem);
-	out->remedy = cleat_wire_text(f->remedy);
+	out->subject = cleat_pb_text(f->subject);
+	out->problem = cleat_pb_text(f->problem);
+	out->remedy = cleat_pb_text(f->remedy);
 	out->fixable = f->fixable;
 	out->fixed = f->fixed;
 	return out;
@@ -373,7 +363,7 @@ static bool put_choices(struct cleat_pb_arena *a, const struct cleat_param *p, C
 	if (!out->choices)
 		return false;
 	for (; out->n_choices < n; out->n_choices++)
-		out->choices[out->n_choices] = cleat_wire_text(p->choices[out->n_choices]);
+		out->choices[out->n_choices] = cleat_pb_text(p->choices[out->n_choices]);
 	return true;
 }
 
@@ -384,11 +374,11 @@ Cleat__V1__Parameter *cleat_wire_parameter(struct cleat_pb_arena *a, const struc
 	if (!out)
 		return NULL;
 	cleat__v1__parameter__init(out);
-	out->key = cleat_wire_text(p->key);
-	out->type = cleat_wire_text(param_types[p->type]);
-	out->unit = cleat_wire_text(p->unit);
-	out->default_value = cleat_wire_text(p->def);
-	out->text = cleat_wire_text(p->text);
+	out->key = cleat_pb_text(p->key);
+	out->type = cleat_pb_text(param_types[p->type]);
+	out->unit = cleat_pb_text(p->unit);
+	out->default_value = cleat_pb_text(p->def);
+	out->text = cleat_pb_text(p->text);
 	out->changeable = p->changeable;
 	return put_choices(a, p, out) ? out : NULL;
 }
@@ -396,14 +386,14 @@ Cleat__V1__Parameter *cleat_wire_parameter(struct cleat_pb_arena *a, const struc
 void cleat_wire_event(const struct cleat_event *from, const char *epoch, Cleat__V1__Event *out)
 {
 	cleat__v1__event__init(out);
-	out->epoch = cleat_wire_text(epoch);
+	out->epoch = cleat_pb_text(epoch);
 	out->number = from->number;
 	out->kind = (Cleat__V1__EventKind)from->kind;
 	out->time_ms = from->time_ms;
-	out->pool = cleat_wire_text(from->pool);
-	out->volume = cleat_wire_text(from->volume);
-	out->name = cleat_wire_text(from->name);
-	out->text = cleat_wire_text(from->text);
+	out->pool = cleat_pb_text(from->pool);
+	out->volume = cleat_pb_text(from->volume);
+	out->name = cleat_pb_text(from->name);
+	out->text = cleat_pb_text(from->text);
 	out->operation = from->operation;
 	out->done = from->done;
 	out->total = from->total;

@@ -31,9 +31,6 @@ enum cleat_code cleat_wire_mode(Cleat__V1__AccessMode mode, enum cleat_access_mo
 
 /* ---- to the wire: NULL without memory (the arena's budget) ---- */
 
-/* A text for a field of a message: "" for NULL.  protobuf-c never writes through the texts of a message that
- * it packs, but its fields are not const. */
-char *cleat_wire_text(const char *text);
 /* The pairs as entries of a map, whose type `entry` describes; secret parameters as "***" with hide_secrets.
  * False without memory; nothing is set for an empty list. */
 bool cleat_wire_map(struct cleat_pb_arena *a, const struct cleat_kvs *kvs,

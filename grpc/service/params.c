@@ -37,8 +37,8 @@ static Cleat__V1__BackendParameters *wire_backend(struct cleat_pb_arena *a, cons
 	if (!out)
 		return NULL;
 	cleat__v1__backend_parameters__init(out);
-	out->backend = cleat_wire_text(b->name);
-	out->summary = cleat_wire_text(b->summary);
+	out->backend = cleat_pb_text(b->name);
+	out->summary = cleat_pb_text(b->summary);
 	out->uses_fs = b->uses_fs;
 	if (!put_table(a, b->pool_params, &out->n_pool, &out->pool) ||
 	    !put_table(a, b->volume_params, &out->n_volume, &out->volume) ||
@@ -78,7 +78,7 @@ static Cleat__V1__FileSystemParameters *wire_file_system(struct cleat_pb_arena *
 	if (!out || !cleat_param_fs_at(i, &name, &make, &mount))
 		return NULL;
 	cleat__v1__file_system_parameters__init(out);
-	out->fs = cleat_wire_text(name);
+	out->fs = cleat_pb_text(name);
 	return put_table(a, make, &out->n_make, &out->make) && put_table(a, mount, &out->n_mount, &out->mount)
 		       ? out
 		       : NULL;

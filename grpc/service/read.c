@@ -67,9 +67,9 @@ static void on_get_info(Cleat__V1__Volumes_Service *base, const Cleat__V1__GetIn
 	(void)in;
 	(void)done;
 	cleat_pb_arena_init(&a, CLEAT_REPLY_ARENA_BYTES);
-	out.version = cleat_wire_text(cleat_version());
-	out.node = cleat_wire_text(cleat_engine_node(s->engine));
-	out.epoch = cleat_wire_text(cleat_engine_epoch(s->engine));
+	out.version = cleat_pb_text(cleat_version());
+	out.node = cleat_pb_text(cleat_engine_node(s->engine));
+	out.epoch = cleat_pb_text(cleat_engine_epoch(s->engine));
 	out.last_event = cleat_events_last(s->engine);
 	pools = get_pools(s, &a, &n);
 	for (size_t i = 0; pools && i < n; i++)

@@ -305,7 +305,7 @@ static bool has_pool(struct cleat_door *door, const char *name)
 	cleat_autopb Cleat__V1__GetPoolResponse *out = NULL;
 	struct cleat_error err = CLEAT_ERROR_INIT;
 
-	in.pool = cleat_door_text(name);
+	in.pool = cleat_pb_text(name);
 	return cleat_door_call(door, "GetPool", &in.base, &out, &err) != CLEAT_NOT_FOUND;
 }
 

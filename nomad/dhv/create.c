@@ -379,12 +379,7 @@ static void note(struct work *w)
 				  .min_bytes = w->r->min_bytes,
 				  .max_bytes = w->r->max_bytes,
 				  .params = w->r->params };
-	union {
-		const char *from;
-		char *to;
-	} name = { .from = w->r->name };
-
-	rec.name = name.to;
+	rec.name = cleat_pb_text(w->r->name);
 	if (w->known && w->rec.format > DHV_RECORD_FORMAT)
 		return; /* of a newer release: not ours to shorten */
 	if (w->fulfilled && w->rec.bytes == rec.bytes && strcmp(w->rec.path, rec.path) == 0 &&

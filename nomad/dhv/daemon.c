@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include "util/clock.h"
 #include "util/mem.h"
@@ -33,16 +31,6 @@ void dhv_daemon_close(struct dhv_daemon *d)
 	d->client = NULL;
 }
 
-/* 0, or the errno of connecting. */
-static int try_socket(const char *path)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	cleat_autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	return fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) ? errno : 0;
-}
-
 /* gRPC's own words for a dead socket speak of subchannels. */
 static void explain(struct dhv_daemon *d, struct cleat_error *err)
 {
@@ -54,7 +42,7 @@ static void explain(struct dhv_daemon *d, struct cleat_error *err)
 		return;
 	}
 	/* When somebody is there, the answer was the daemon's own. */
-	if (err->code != CLEAT_UNAVAILABLE || (e = try_socket(d->socket)) == 0)
+	if (err->code != CLEAT_UNAVAILABLE || (e = cleat_rpc_try_socket(d->socket)) == 0)
 		return;
 	d->unreachable = true;
 	cleat_error_set(err, CLEAT_UNAVAILABLE, "no daemon at '%s': %s (%s)", d->socket, strerror(e),

@@ -15,17 +15,6 @@ static enum cleat_code out_of_memory(struct cleat_error *err)
 	return cleat_error_set(err, CLEAT_RESOURCE_EXHAUSTED, "out of memory");
 }
 
-/* protobuf-c wants texts that it could change, and never does. */
-static char *text(const char *s)
-{
-	union {
-		const char *from;
-		char *to;
-	} u = { .from = s ? s : "" };
-
-	return u.to;
-}
-
 /* ---- from messages and back ---- */
 
 void dhv_volume_done(struct dhv_volume *v)
@@ -82,31 +71,6 @@ static enum cleat_code take_answer(const Cleat__V1__Volume *m, const char *scope
 		 : cleat_error_set(err, CLEAT_INTERNAL, "the daemon's answer has no volume");
 }
 
-/* Pairs as entries of a map field, whose generated type `entry` describes. */
-static enum cleat_code put_map(struct cleat_pb_arena *a, const struct cleat_kvs *kvs,
-			       const ProtobufCMessageDescriptor *entry, size_t *n_out, void *entries_out,
-			       struct cleat_error *err)
-{
-	const size_t n = kvs ? kvs->count : 0;
-	ProtobufCMessage **entries = cleat_pb_arena_get(a, (n + 1) * sizeof(*entries));
-
-	for (size_t i = 0; entries && i < n; i++) {
-		char *item = cleat_pb_arena_get(a, entry->sizeof_message);
-
-		if (!item)
-			return out_of_memory(err);
-		entries[i] = (ProtobufCMessage *)(void *)item;
-		protobuf_c_message_init(entry, item);
-		*(char **)(void *)(item + entry->fields[0].offset) = kvs->items[i].key;
-		*(char **)(void *)(item + entry->fields[1].offset) = kvs->items[i].value;
-	}
-	if (!entries)
-		return out_of_memory(err);
-	*n_out = n;
-	*(ProtobufCMessage ***)entries_out = entries;
-	return CLEAT_OK;
-}
-
 /* ---- finding ---- */
 
 enum cleat_code dhv_volume_get(struct dhv_daemon *d, const char *ref, const char *scope,
@@ -115,8 +79,8 @@ enum cleat_code dhv_volume_get(struct dhv_daemon *d, const char *ref, const char
 	Cleat__V1__GetVolumeRequest in = CLEAT__V1__GET_VOLUME_REQUEST__INIT;
 	cleat_autopb Cleat__V1__GetVolumeResponse *answer = NULL;
 
-	in.volume = text(ref);
-	in.scope = text(scope);
+	in.volume = cleat_pb_text(ref);
+	in.scope = cleat_pb_text(scope);
 	if (dhv_daemon_call(d, "GetVolume", &in.base, &answer, err))
 		return err->code;
 	return take_answer(answer->volume, scope, out, err);
@@ -147,12 +111,12 @@ enum cleat_code dhv_volume_find_label(struct dhv_daemon *d, const struct dhv_req
 	Cleat__V1__ListVolumesRequest in = CLEAT__V1__LIST_VOLUMES_REQUEST__INIT;
 	cleat_autofree char *token = NULL;
 
-	in.scope = text(r->namespace);
+	in.scope = cleat_pb_text(r->namespace);
 	in.any_scope = !*r->namespace;
 	do {
 		char *next;
 
-		in.page_token = text(token);
+		in.page_token = cleat_pb_text(token);
 		if (find_in_page(d, &in, r->id, out, &next, err))
 			return err->code;
 		free(token);
@@ -251,19 +215,19 @@ enum cleat_code dhv_volume_create(struct dhv_daemon *d, const struct dhv_request
 	cleat_autokvs struct cleat_kvs labels = { 0 };
 	struct cleat_pb_arena a;
 
-	in.pool = text(pool);
-	in.name = text(name);
-	in.scope = text(r->namespace);
+	in.pool = cleat_pb_text(pool);
+	in.name = cleat_pb_text(name);
+	in.scope = cleat_pb_text(r->namespace);
 	in.capacity_bytes = r->min_bytes;
 	in.limit_bytes = r->max_bytes;
-	in.source = text(w->source);
+	in.source = cleat_pb_text(w->source);
 	in.hard_size = w->hard_size;
 	cleat_pb_arena_init(&a, REQUEST_BYTES);
 	if (labels_of(r, &labels, err) == CLEAT_OK &&
-	    put_map(&a, &labels, &cleat__v1__create_volume_request__labels_entry__descriptor, &in.n_labels,
-		    &in.labels, err) == CLEAT_OK &&
-	    put_map(&a, &w->params, &cleat__v1__create_volume_request__params_entry__descriptor, &in.n_params,
-		    &in.params, err) == CLEAT_OK &&
+	    cleat_pb_map(&a, &labels, &cleat__v1__create_volume_request__labels_entry__descriptor,
+			 &in.n_labels, &in.labels, err) == CLEAT_OK &&
+	    cleat_pb_map(&a, &w->params, &cleat__v1__create_volume_request__params_entry__descriptor,
+			 &in.n_params, &in.params, err) == CLEAT_OK &&
 	    dhv_daemon_call(d, "CreateVolume", &in.base, &answer, err) == CLEAT_OK) {
 		*already_out = answer->already;
 		(void)!take_answer(answer->volume, r->namespace, out, err);
@@ -277,8 +241,8 @@ enum cleat_code dhv_volume_delete(struct dhv_daemon *d, const struct dhv_volume 
 	Cleat__V1__DeleteVolumeRequest in = CLEAT__V1__DELETE_VOLUME_REQUEST__INIT;
 	cleat_autopb Cleat__V1__DeleteVolumeResponse *answer = NULL;
 
-	in.volume = text(v->id);
-	in.scope = text(v->scope);
+	in.volume = cleat_pb_text(v->id);
+	in.scope = cleat_pb_text(v->scope);
 	return dhv_daemon_call(d, "DeleteVolume", &in.base, &answer, err);
 }
 
@@ -288,8 +252,8 @@ enum cleat_code dhv_volume_expand(struct dhv_daemon *d, struct dhv_volume *v, ui
 	Cleat__V1__ExpandVolumeRequest in = CLEAT__V1__EXPAND_VOLUME_REQUEST__INIT;
 	cleat_autopb Cleat__V1__ExpandVolumeResponse *answer = NULL;
 
-	in.volume = text(v->id);
-	in.scope = text(v->scope);
+	in.volume = cleat_pb_text(v->id);
+	in.scope = cleat_pb_text(v->scope);
 	in.capacity_bytes = min_bytes;
 	in.limit_bytes = max_bytes;
 	if (dhv_daemon_call(d, "ExpandVolume", &in.base, &answer, err))
@@ -305,13 +269,13 @@ enum cleat_code dhv_volume_modify(struct dhv_daemon *d, struct dhv_volume *v, co
 	cleat_autopb Cleat__V1__ModifyVolumeResponse *answer = NULL;
 	struct cleat_pb_arena a;
 
-	in.volume = text(v->id);
-	in.scope = text(v->scope);
+	in.volume = cleat_pb_text(v->id);
+	in.scope = cleat_pb_text(v->scope);
 	cleat_pb_arena_init(&a, REQUEST_BYTES);
-	if (put_map(&a, params, &cleat__v1__modify_volume_request__params_entry__descriptor, &in.n_params,
-		    &in.params, err) == CLEAT_OK &&
-	    put_map(&a, labels, &cleat__v1__modify_volume_request__labels_entry__descriptor, &in.n_labels,
-		    &in.labels, err) == CLEAT_OK &&
+	if (cleat_pb_map(&a, params, &cleat__v1__modify_volume_request__params_entry__descriptor,
+			 &in.n_params, &in.params, err) == CLEAT_OK &&
+	    cleat_pb_map(&a, labels, &cleat__v1__modify_volume_request__labels_entry__descriptor,
+			 &in.n_labels, &in.labels, err) == CLEAT_OK &&
 	    dhv_daemon_call(d, "ModifyVolume", &in.base, &answer, err) == CLEAT_OK)
 		(void)!take_answer(answer->volume, v->scope, v, err);
 	cleat_pb_arena_reset(&a);
@@ -336,15 +300,15 @@ enum cleat_code dhv_volume_publish(struct dhv_daemon *d, const struct dhv_volume
 	char owner[512];
 
 	owner_text(r, owner);
-	in.volume = text(v->id);
-	in.scope = text(v->scope);
+	in.volume = cleat_pb_text(v->id);
+	in.scope = cleat_pb_text(v->scope);
 	in.owner = owner;
 	in.mode = (Cleat__V1__AccessMode)w->access_mode;
 	in.read_only = w->read_only;
 	cleat_pb_arena_init(&a, REQUEST_BYTES);
-	if (put_map(&a, &w->mount_options,
-		    &cleat__v1__publish_volume_request__mount_options_entry__descriptor, &in.n_mount_options,
-		    &in.mount_options, err) == CLEAT_OK)
+	if (cleat_pb_map(&a, &w->mount_options,
+			 &cleat__v1__publish_volume_request__mount_options_entry__descriptor,
+			 &in.n_mount_options, &in.mount_options, err) == CLEAT_OK)
 		(void)!dhv_daemon_call(d, "PublishVolume", &in.base, &answer, err);
 	cleat_pb_arena_reset(&a);
 	if (err->code)
@@ -361,8 +325,8 @@ enum cleat_code dhv_volume_unpublish(struct dhv_daemon *d, const struct dhv_volu
 	Cleat__V1__UnpublishVolumeRequest in = CLEAT__V1__UNPUBLISH_VOLUME_REQUEST__INIT;
 	cleat_autopb Cleat__V1__UnpublishVolumeResponse *answer = NULL;
 
-	in.volume = text(v->id);
-	in.scope = text(v->scope);
+	in.volume = cleat_pb_text(v->id);
+	in.scope = cleat_pb_text(v->scope);
 	return dhv_daemon_call(d, "UnpublishVolume", &in.base, &answer, err);
 }
 
@@ -388,8 +352,8 @@ enum cleat_code dhv_volume_claims(struct dhv_daemon *d, const struct dhv_volume 
 	Cleat__V1__ListClaimsRequest in = CLEAT__V1__LIST_CLAIMS_REQUEST__INIT;
 	cleat_autopb Cleat__V1__ListClaimsResponse *list = NULL;
 
-	in.volume = text(v->id);
-	in.scope = text(v->scope);
+	in.volume = cleat_pb_text(v->id);
+	in.scope = cleat_pb_text(v->scope);
 	if (dhv_daemon_call(d, "ListClaims", &in.base, &list, err))
 		return err->code;
 	for (size_t i = 0; i < list->n_claims; i++) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rt/pb.h"
 #include "util/mem.h"
 
 #define STEP_PERCENT 5 /* finer steps would make the node's description change with every write */
@@ -174,16 +175,6 @@ void driver_attributes_volumes(struct driver_attributes *a, Cleat__V1__Volume *c
 
 /* ---- the message ---- */
 
-static char *borrowed(const char *text)
-{
-	union {
-		const char *from;
-		char *to;
-	} u = { .from = text };
-
-	return u.to;
-}
-
 struct entry {
 	Nomad__FingerprintResponse__AttributesEntry entry;
 	Nomad__Attribute value;
@@ -196,7 +187,7 @@ static void fill(struct entry *e, const struct driver_attribute *item)
 	e->entry.key = item->key;
 	e->entry.value = &e->value;
 	e->value.value_case = NOMAD__ATTRIBUTE__VALUE_STRING_VAL;
-	e->value.string_val = borrowed(item->current ? item->value : "");
+	e->value.string_val = cleat_pb_text(item->current ? item->value : "");
 }
 
 unsigned char *driver_attributes_pack(const struct driver_attributes *a,
@@ -217,7 +208,7 @@ unsigned char *driver_attributes_pack(const struct driver_attributes *a,
 	m.n_attributes = a->count;
 	m.attributes = list;
 	m.health = health;
-	m.health_description = borrowed(text);
+	m.health_description = cleat_pb_text(text);
 	size_t n = nomad__fingerprint_response__get_packed_size(&m);
 	unsigned char *bytes = malloc(n + 1);
 	if (bytes)

@@ -112,13 +112,3 @@ bool driver_daemon_may_recover(enum cleat_code code)
 	return code == CLEAT_UNAVAILABLE || code == CLEAT_ABORTED || code == CLEAT_DEADLINE_EXCEEDED ||
 	       code == CLEAT_RESOURCE_EXHAUSTED || code == CLEAT_CANCELLED;
 }
-
-char *driver_text(const char *text)
-{
-	union {
-		const char *from;
-		char *to;
-	} u = { .from = text ? text : "" };
-
-	return u.to;
-}

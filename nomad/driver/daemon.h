@@ -33,7 +33,4 @@ void driver_daemon_cancel(struct driver_daemon *d);
 /* Whether repeating the call later may help without anybody changing the job. */
 bool driver_daemon_may_recover(enum cleat_code code);
 
-/* A key and value of a map field; `text` is borrowed. */
-char *driver_text(const char *text);
-
 #endif

@@ -75,27 +75,6 @@ static enum cleat_code find_names(struct work *w, struct cleat_error *err)
 
 /* ---- the volume ---- */
 
-static enum cleat_code put_pairs(const struct cleat_kvs *kvs, const ProtobufCMessageDescriptor *entry,
-				 struct cleat_pb_arena *a, size_t *n_out, void *entries_out,
-				 struct cleat_error *err)
-{
-	ProtobufCMessage **list = cleat_pb_arena_get(a, (kvs->count + 1) * sizeof(*list));
-
-	for (size_t i = 0; list && i < kvs->count; i++) {
-		list[i] = cleat_pb_arena_get(a, entry->sizeof_message);
-		if (!list[i])
-			return out_of_memory(err);
-		protobuf_c_message_init(entry, list[i]);
-		*(char **)(void *)((char *)list[i] + entry->fields[0].offset) = kvs->items[i].key;
-		*(char **)(void *)((char *)list[i] + entry->fields[1].offset) = kvs->items[i].value;
-	}
-	if (!list)
-		return out_of_memory(err);
-	*n_out = kvs->count;
-	*(ProtobufCMessage ***)entries_out = list;
-	return CLEAT_OK;
-}
-
 /* Labels tell people where a volume came from; nothing is decided by them. */
 static enum cleat_code labels_of(const struct work *w, struct cleat_kvs *out, struct cleat_error *err)
 {
@@ -119,14 +98,14 @@ static enum cleat_code fill_create(struct work *w, struct cleat_pb_arena *a, con
 				   const struct cleat_kvs *labels, Cleat__V1__CreateVolumeRequest *in,
 				   struct cleat_error *err)
 {
-	if (put_pairs(params, &cleat__v1__create_volume_request__params_entry__descriptor, a, &in->n_params,
-		      &in->params, err) ||
-	    put_pairs(labels, &cleat__v1__create_volume_request__labels_entry__descriptor, a, &in->n_labels,
-		      &in->labels, err))
+	if (cleat_pb_map(a, params, &cleat__v1__create_volume_request__params_entry__descriptor,
+			 &in->n_params, &in->params, err) ||
+	    cleat_pb_map(a, labels, &cleat__v1__create_volume_request__labels_entry__descriptor,
+			 &in->n_labels, &in->labels, err))
 		return err->code;
 	in->pool = w->pool;
 	in->name = w->name;
-	in->scope = driver_text(w->task->scope);
+	in->scope = cleat_pb_text(w->task->scope);
 	in->capacity_bytes = w->config->size_bytes;
 	return CLEAT_OK;
 }
@@ -161,7 +140,7 @@ static enum cleat_code grow(struct work *w, const Cleat__V1__Volume *is, struct 
 	char before[CLEAT_SIZE_TEXT_BYTES], after[CLEAT_SIZE_TEXT_BYTES];
 
 	in.volume = w->ref;
-	in.scope = driver_text(w->task->scope);
+	in.scope = cleat_pb_text(w->task->scope);
 	in.capacity_bytes = w->config->size_bytes;
 	if (ask(w, "ExpandVolume", &in.base, DRIVER_DAEMON_LONG_MS, &out, err))
 		return err->code;
@@ -189,7 +168,7 @@ static enum cleat_code look(struct work *w, Cleat__V1__GetVolumeResponse **out, 
 	Cleat__V1__GetVolumeRequest in = CLEAT__V1__GET_VOLUME_REQUEST__INIT;
 
 	in.volume = w->ref;
-	in.scope = driver_text(w->task->scope);
+	in.scope = cleat_pb_text(w->task->scope);
 	return ask(w, "GetVolume", &in.base, DRIVER_DAEMON_QUICK_MS, out, err);
 }
 
@@ -228,7 +207,7 @@ static bool held_by_others(struct work *w, const char *target)
 	bool others = false;
 
 	in.volume = w->ref;
-	in.scope = driver_text(w->task->scope);
+	in.scope = cleat_pb_text(w->task->scope);
 	if (driver_daemon_call(w->v->daemon, "ListClaims", &in.base, DRIVER_DAEMON_QUICK_MS, false, &out,
 			       NULL))
 		return true; /* nothing is known: trying again does no harm */
@@ -247,15 +226,16 @@ static enum cleat_code publish(struct work *w, const char *target, struct cleat_
 	snprintf(owner, sizeof(owner), "alloc %s task %s", w->task->who.alloc_id, w->task->who.task);
 	cleat_pb_arena_init(&a, 64 * 1024);
 	in.volume = w->ref;
-	in.scope = driver_text(w->task->scope);
-	in.target = driver_text(target);
+	in.scope = cleat_pb_text(w->task->scope);
+	in.target = cleat_pb_text(target);
 	in.mode = (Cleat__V1__AccessMode)w->config->mode;
 	in.read_only = w->config->read_only;
 	in.owner = owner;
-	in.witness_cgroup = driver_text(w->task->witness_cgroup);
-	enum cleat_code code = put_pairs(&w->config->mount_options,
-					 &cleat__v1__publish_volume_request__mount_options_entry__descriptor,
-					 &a, &in.n_mount_options, &in.mount_options, err);
+	in.witness_cgroup = cleat_pb_text(w->task->witness_cgroup);
+	enum cleat_code code =
+		cleat_pb_map(&a, &w->config->mount_options,
+			     &cleat__v1__publish_volume_request__mount_options_entry__descriptor,
+			     &in.n_mount_options, &in.mount_options, err);
 	if (code == CLEAT_OK)
 		code = ask(w, "PublishVolume", &in.base, DRIVER_DAEMON_LONG_MS, &out, err);
 	cleat_pb_arena_reset(&a);

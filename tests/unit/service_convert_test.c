@@ -27,8 +27,8 @@ static void add(struct entries *e, const char *key, const char *value)
 	entry *at = &e->of[e->n];
 
 	cleat__v1__create_volume_request__labels_entry__init(at);
-	at->key = cleat_wire_text(key);
-	at->value = cleat_wire_text(value);
+	at->key = cleat_pb_text(key);
+	at->value = cleat_pb_text(value);
 	e->list[e->n++] = &at->base;
 }
 
@@ -136,7 +136,7 @@ static struct cleat_record *new_record(void)
 	struct cleat_record *r = cleat_record_new(CLEAT_KIND_VOLUME);
 
 	assert_non_null(r);
-	attachment.node = cleat_wire_text("n1");
+	attachment.node = cleat_pb_text("n1");
 	assert_int_equal(cleat_record_set(&r->name, "db", &err), CLEAT_OK);
 	assert_int_equal(cleat_record_set(&r->fs, "xfs", &err), CLEAT_OK);
 	assert_int_equal(cleat_kv_set(&r->params, "uid", "7", &err), CLEAT_OK);
